@@ -1,0 +1,53 @@
+# Each target works alone on a fresh checkout; `make help` lists them.
+
+GO      ?= go
+BIN     := bin/apogee
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.commit=$(COMMIT)
+FUZZTIME ?= 20s
+
+.PHONY: help build run test race fuzz crash compat compat-apache bench lint clean
+
+help: ## what there is to make
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## one static binary: bin/apogee, with mqnamesrv and mqbroker as links to it
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/apogee
+	ln -sf apogee bin/mqnamesrv
+	ln -sf apogee bin/mqbroker
+
+run: build ## name server and broker in one process, data in ./apogee-data
+	./$(BIN) server
+
+test: lint ## every test; the Java parts run when java and mvn are there
+	$(GO) test -timeout 25m ./...
+
+race: ## the packages under the race detector
+	$(GO) test -race -timeout 30m ./codec/... ./remoting/... ./store/... ./processor/... ./namesrv/... ./broker/...
+
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "fuzz $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+crash: ## the store's crash test over 1,000 seeds
+	APOGEE_CRASH_SEEDS=1000 $(GO) test -run Crash -timeout 60m -v ./store/
+
+compat: ## real clients against our server
+	$(GO) test -count=1 -timeout 25m -v ./compat/
+
+compat-apache: ## the same scenarios against Apache's own server (needs java and mvn)
+	APOGEE_TARGET=apache $(GO) test -count=1 -timeout 40m -v ./compat/
+
+bench: ## the hot paths, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./codec/ ./remoting/ ./store/ ./processor/
+
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+clean: ## remove what was built
+	rm -rf bin
