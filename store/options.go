@@ -1,0 +1,173 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"time"
+)
+
+// FlushMode says when a put counts as durable. Apache: FlushDiskType.
+type FlushMode uint8
+
+// The two flush modes.
+const (
+	// FlushAsync writes back in the background, every FlushInterval.
+	FlushAsync FlushMode = iota
+	// FlushSync flushes as soon as somebody waits for a position (AfterFlush), all waiting callers in one go.
+	FlushSync
+)
+
+// FlushModeOf reads Java's names ASYNC_FLUSH and SYNC_FLUSH.
+func FlushModeOf(name string) (FlushMode, error) {
+	switch name {
+	case "ASYNC_FLUSH":
+		return FlushAsync, nil
+	case "SYNC_FLUSH":
+		return FlushSync, nil
+	}
+	return 0, fmt.Errorf("flush mode %q is neither ASYNC_FLUSH nor SYNC_FLUSH", name)
+}
+
+// Options are the settings of a store. The zero value is not usable, start from DefaultOptions.
+type Options struct {
+	// Dir is the root of the store, Java's storePathRootDir.
+	Dir string
+	// CommitLogDir holds the commit log segments. The default value is Dir/commitlog.
+	CommitLogDir string
+	// SegmentBytes is the length of a new commit log segment; existing ones keep theirs. The default value is 1 GiB.
+	SegmentBytes int64
+	// QueueSegmentEntries is the number of entries of a new consume queue file. The default value is 300,000.
+	QueueSegmentEntries int
+	// MaxMappedQueues bounds the consume queue files that are mapped at one time. The default value is 8,192.
+	MaxMappedQueues int
+
+	// FlushMode is when AfterFlush answers. The default value is FlushAsync.
+	FlushMode FlushMode
+	// FlushInterval is the period of the background flush. The default value is 500 ms.
+	FlushInterval time.Duration
+	// QueueFlushInterval is the period in which queue files and the checkpoint are flushed. The default value is 1 s.
+	QueueFlushInterval time.Duration
+	// SyncFlushTimeout is how long AfterFlush waits for a flush. The default value is 5 s.
+	SyncFlushTimeout time.Duration
+
+	// MaxMessageBytes limits a body. The default value is 4 MiB.
+	MaxMessageBytes int
+	// StoreHost is written into every record as the address of this broker.
+	StoreHost netip.AddrPort
+	// CheckCRC verifies body checksums while recovering. The default value is true.
+	CheckCRC bool
+	// TopicExists, if set, tells recovery which topics have queues; messages of others get no queue entry. The default
+	// value is nil: every topic has.
+	TopicExists func(topic string) bool
+
+	// HotBytes is how far behind the end of the log data counts as being in memory. The default value is 40 % of RAM.
+	HotBytes int64
+	// MaxFilterBytes is the stretch of consume queue one Get may scan. The default value is 16,000.
+	MaxFilterBytes int
+	// MaxHotMessages and MaxHotBytes limit one Get of data in memory. The default values are 32 and 256 KiB.
+	MaxHotMessages, MaxHotBytes int
+	// MaxColdMessages and MaxColdBytes limit one Get of older data. The default values are 8 and 64 KiB.
+	MaxColdMessages, MaxColdBytes int
+
+	// IndexEnabled keeps the index of message keys. The default value is true.
+	IndexEnabled bool
+	// IndexSlots and IndexEntries size a new index file. The default values are 5,000,000 and 20,000,000.
+	IndexSlots, IndexEntries int
+
+	// OnArrival, if set, is called by the dispatcher after the entries of a queue became visible, once for each queue
+	// touched by a batch. It must not block and must not call Close.
+	OnArrival func(a Arrival)
+	// Now is the clock. The default value is time.Now.
+	Now func() time.Time
+	// Faults, if set, is asked before each file operation that may fail. The default value is nil.
+	Faults func(op FileOp, path string) error
+	// Logger takes what happens. The default value discards.
+	Logger *slog.Logger
+
+	// AllocChunkBytes is how much of a commit log segment gets disk blocks at a time. The default value is 32 MiB.
+	AllocChunkBytes int64
+	// TouchAheadBytes is how far ahead of the write position pages are made present. The default value is 32 MiB.
+	TouchAheadBytes int64
+	// DispatchRing is the number of puts the dispatcher may lag behind before it reads the log again. The default value is
+	// 8,192; it is rounded up to a power of two.
+	DispatchRing int
+}
+
+// FileOp names a file operation for Options.Faults.
+type FileOp string
+
+// The file operations that Options.Faults is asked about.
+const (
+	OpCreate   FileOp = "create"
+	OpAllocate FileOp = "allocate"
+	OpMap      FileOp = "map"
+	OpFlush    FileOp = "flush"
+	OpRename   FileOp = "rename"
+	OpRemove   FileOp = "remove"
+	OpRead     FileOp = "read"
+	OpWrite    FileOp = "write"
+)
+
+// DefaultOptions returns Java's settings for a store in dir.
+func DefaultOptions(dir string) Options {
+	return Options{
+		Dir:                 dir,
+		CommitLogDir:        filepath.Join(dir, "commitlog"),
+		SegmentBytes:        1 << 30,
+		QueueSegmentEntries: 300000,
+		MaxMappedQueues:     8192,
+		FlushInterval:       500 * time.Millisecond,
+		QueueFlushInterval:  time.Second,
+		SyncFlushTimeout:    5 * time.Second,
+		MaxMessageBytes:     4 << 20,
+		StoreHost:           netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10911),
+		CheckCRC:            true,
+		HotBytes:            hotBytesOfRAM(),
+		MaxFilterBytes:      16000,
+		MaxHotMessages:      32,
+		MaxHotBytes:         256 << 10,
+		MaxColdMessages:     8,
+		MaxColdBytes:        64 << 10,
+		IndexEnabled:        true,
+		IndexSlots:          5000000,
+		IndexEntries:        20000000,
+		Now:                 time.Now,
+		Logger:              slog.New(slog.NewTextHandler(io.Discard, nil)),
+		AllocChunkBytes:     32 << 20,
+		TouchAheadBytes:     32 << 20,
+		DispatchRing:        8192,
+	}
+}
+
+// validate fills what is derived and refuses what cannot work.
+func (o *Options) validate() error {
+	if o.Dir == "" {
+		return errors.New("store directory is not set")
+	}
+	if o.CommitLogDir == "" {
+		o.CommitLogDir = filepath.Join(o.Dir, "commitlog")
+	}
+	switch {
+	case o.SegmentBytes < 4096 || o.SegmentBytes > 1<<31-1:
+		return fmt.Errorf("commit log segment of %d bytes: between 4096 and 2147483647 are possible", o.SegmentBytes)
+	case o.QueueSegmentEntries < 1 || o.QueueSegmentEntries > 1<<26:
+		return fmt.Errorf("consume queue file of %d entries: between 1 and 67108864 are possible", o.QueueSegmentEntries)
+	case o.MaxMessageBytes < 1 || o.MaxMessageBytes > 1<<30:
+		return fmt.Errorf("message limit of %d bytes is out of range", o.MaxMessageBytes)
+	case o.Now == nil || o.Logger == nil:
+		return errors.New("store options without clock or logger")
+	case !o.StoreHost.IsValid():
+		return errors.New("store host is not set")
+	case o.FlushInterval <= 0 || o.QueueFlushInterval <= 0 || o.SyncFlushTimeout <= 0:
+		return errors.New("flush intervals must be positive")
+	}
+	o.MaxMappedQueues = max(o.MaxMappedQueues, 16)
+	o.AllocChunkBytes = max(o.AllocChunkBytes, 64<<10)
+	o.TouchAheadBytes = max(o.TouchAheadBytes, 64<<10)
+	o.DispatchRing = max(o.DispatchRing, 16)
+	return nil
+}
