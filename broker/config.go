@@ -1,0 +1,180 @@
+package broker
+
+import (
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+// javaKeys lists every key that Apache's broker knows, one a line: those are accepted in silence even where Apogee has no
+// use for them.
+//
+//go:embed javakeys.txt
+var javaKeys string
+
+// Config is what a broker.conf, the environment and the flags say. The zero value is unusable; start from DefaultConfig.
+// Apache: BrokerConfig, BrokerIdentity, MessageStoreConfig and NettyServerConfig together.
+type Config struct {
+	// File is where the settings came from; UPDATE_BROKER_CONFIG writes it anew. Empty means there is none.
+	File string
+
+	ClusterName string
+	Name        string
+	ID          int64
+	// IP1 is the address that clients are given; empty picks the first that is not loopback. IP2 is the slaves' one.
+	IP1, IP2     string
+	BindAddress  string
+	ListenPort   int
+	HAListenPort int
+	Role         string
+	Permission   int32
+	RegionID     string
+	// NamesrvAddrs is the name servers' list, addresses separated by ";".
+	NamesrvAddrs   string
+	RegisterPeriod time.Duration
+	ForceRegister  bool
+	// RegisterCompressed sends the topics to the name servers as zlib.
+	RegisterCompressed bool
+
+	DefaultTopicQueueNums int32
+	AutoCreateTopic       bool
+	AutoCreateGroup       bool
+	ClusterTopic          bool
+	BrokerTopic           bool
+	TraceTopic            bool
+	TraceTopicName        string
+	TraceOn               bool
+	LongPolling           bool
+	ShortPollingTime      time.Duration
+	LitePull              bool
+	NotifyConsumerIDs     bool
+	StoreReply            bool
+	RejectPullConsumer    bool
+	ServerSideReset       bool
+	BroadcastOffsetStore  bool
+	ValidateSystemTopic   bool
+	StartAcceptSend       time.Time
+	ChannelExpired        time.Duration
+
+	FlushOffsetsInterval      time.Duration
+	FlushDelayOffsetsInterval time.Duration
+
+	StoreRoot           string
+	CommitLogDir        string
+	SegmentBytes        int64
+	QueueSegmentBytes   int64
+	FlushDiskType       string
+	FlushInterval       time.Duration
+	FlushQueueInterval  time.Duration
+	SyncFlushTimeout    time.Duration
+	MaxMessageBytes     int32
+	MaxFilterBytes      int32
+	IndexEnable         bool
+	IndexSlots          int32
+	IndexEntries        int32
+	QueryMaxNum         int32
+	MessageDelayLevel   string
+	CheckCRCOnRecover   bool
+	HotTransferBytes    int32
+	HotTransferCount    int32
+	ColdTransferBytes   int32
+	ColdTransferCount   int32
+	InMemoryMaxRatio    int32
+	StoreType           string
+	DLedgerCommitLog    bool
+	ControllerMode      bool
+	MaxIdle             time.Duration
+	MaxConsumeQueueScan int32
+}
+
+// DefaultConfig gives Java's defaults.
+func DefaultConfig() Config {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "DEFAULT_BROKER"
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		home = "."
+	}
+	return Config{
+		ClusterName: "DefaultCluster", Name: host, BindAddress: "0.0.0.0", ListenPort: 10911,
+		Role: "ASYNC_MASTER", Permission: 6, RegionID: "DefaultRegion",
+		NamesrvAddrs: os.Getenv("NAMESRV_ADDR"), RegisterPeriod: 30 * time.Second, ForceRegister: true,
+		DefaultTopicQueueNums: 8, AutoCreateTopic: true, AutoCreateGroup: true, ClusterTopic: true, BrokerTopic: true,
+		TraceTopicName: "RMQ_SYS_TRACE_TOPIC", TraceOn: true, LongPolling: true, ShortPollingTime: time.Second,
+		LitePull: true, NotifyConsumerIDs: true, StoreReply: true, ServerSideReset: true, BroadcastOffsetStore: true,
+		ValidateSystemTopic: true, ChannelExpired: 120 * time.Second,
+		FlushOffsetsInterval: 5 * time.Second, FlushDelayOffsetsInterval: 10 * time.Second,
+		StoreRoot: filepath.Join(home, "store"), SegmentBytes: 1 << 30, QueueSegmentBytes: 6_000_000,
+		FlushDiskType: "ASYNC_FLUSH", FlushInterval: 500 * time.Millisecond, FlushQueueInterval: time.Second,
+		SyncFlushTimeout: 5 * time.Second, MaxMessageBytes: 4 << 20, MaxFilterBytes: 16000,
+		IndexEnable: true, IndexSlots: 5_000_000, IndexEntries: 20_000_000, QueryMaxNum: 32,
+		MessageDelayLevel: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+		CheckCRCOnRecover: true, HotTransferBytes: 256 << 10, HotTransferCount: 32, ColdTransferBytes: 64 << 10,
+		ColdTransferCount: 8, InMemoryMaxRatio: 40, StoreType: "default", MaxIdle: 120 * time.Second,
+		MaxConsumeQueueScan: 20000,
+	}
+}
+
+// Load reads a broker.conf over c. An unknown key is a warning with its line; a value that cannot be is an error that
+// names file, line and key.
+func (c *Config) Load(path string, log *slog.Logger) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the broker's settings: %w", err)
+	}
+	settings, err := codec.ParseSettings(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	c.File = path
+	known := knownJavaKeys()
+	for _, s := range settings {
+		switch k, ok := keyTable[s.Key]; {
+		case ok:
+			if err := k.set(c, s.Value); err != nil {
+				return fmt.Errorf("%s:%d: %s=%s: %w", path, s.Line, s.Key, s.Value, err)
+			}
+		case !known[s.Key]:
+			log.Warn("unknown setting is ignored", "file", path, "line", s.Line, "key", s.Key)
+		}
+	}
+	return nil
+}
+
+func knownJavaKeys() map[string]bool {
+	known := make(map[string]bool, 600)
+	for line := range strings.Lines(javaKeys) {
+		known[strings.TrimSpace(line)] = true
+	}
+	return known
+}
+
+// validate refuses what cannot work, before anything is touched.
+func (c *Config) validate() error {
+	switch {
+	case c.Name == "":
+		return fmt.Errorf("brokerName is empty")
+	case c.ListenPort < 3 || c.ListenPort > 65535:
+		return fmt.Errorf("listenPort %d: want 3 to 65535 (the VIP port is two below it)", c.ListenPort)
+	case c.Role == "SLAVE" || c.ID > 0:
+		return fmt.Errorf("brokerRole=%s brokerId=%d: this version runs masters only (ASYNC_MASTER or SYNC_MASTER, brokerId 0)", c.Role, c.ID)
+	case c.Role == "SYNC_MASTER":
+		return fmt.Errorf("brokerRole=SYNC_MASTER: this version does not replicate, so no send could be confirmed by a slave; use ASYNC_MASTER")
+	case c.ControllerMode:
+		return fmt.Errorf("enableControllerMode=true: this version has no controller; switch the group to plain master first")
+	case c.DLedgerCommitLog:
+		return fmt.Errorf("enableDLegerCommitLog=true: DLedger stores are not readable here; convert the group to a plain master first")
+	case c.StoreType != "default":
+		return fmt.Errorf("storeType=%s: RocksDB queues are not readable here; only storeType=default is", c.StoreType)
+	}
+	return nil
+}
+
