@@ -1,0 +1,111 @@
+package remoting
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+// Response codes that this package answers by itself. Apache: RemotingSysResponseCode.
+const (
+	respSystemError  int32 = 1
+	respSystemBusy   int32 = 2
+	respNotSupported int32 = 3
+)
+
+// Request is a request while its handler runs. Everything in it dies when the handler returns: it is used again for the next
+// request, and Body and fields alias the bytes it came in. A handler that answers later calls Park and copies what it needs.
+type Request struct {
+	codec.Command
+	// Conn is where the request came from.
+	Conn Conn
+	// Listener is the index in Options.Addrs of the door it came through.
+	Listener int
+	// Arrived is when its last byte was read.
+	Arrived time.Time
+
+	inline bool
+	parked bool
+	server *Server
+	resp   codec.Command
+}
+
+// Inline reports whether the handler runs on an event loop, where it must not wait.
+func (r *Request) Inline() bool { return r.inline }
+
+// Response returns the request's own response with that code, to be filled and returned by the handler. Opaque, flag, serialize,
+// language and version are set; every call clears the rest.
+func (r *Request) Response(code int32) *codec.Command {
+	fillResponse(&r.resp, code, r.Opaque, r.Serialize)
+	return &r.resp
+}
+
+// Park takes over the duty to answer: the handler then returns nil and nil, and whoever holds the Parked calls Reply, from any
+// goroutine, also for one-way requests, for which that sends nothing.
+func (r *Request) Park() *Parked {
+	r.parked = true
+	p := &Parked{Conn: r.Conn, Code: r.Code, Listener: r.Listener, Arrived: r.Arrived, opaque: r.Opaque, serialize: r.Serialize,
+		oneway: r.IsOneway(), server: r.server}
+	if p.server != nil {
+		p.server.parked.Add(1)
+	}
+	return p
+}
+
+// Parked is a request that will be answered later. It holds what an answer needs and nothing of the request's bytes.
+type Parked struct {
+	Conn     Conn
+	Code     int32
+	Listener int
+	Arrived  time.Time
+
+	opaque    int32
+	serialize codec.Serialize
+	oneway    bool
+	answered  atomic.Bool
+	server    *Server
+	resp      codec.Command
+}
+
+// Response returns the parked request's own response with that code, as Request.Response does. Only the goroutine that is going
+// to Reply may call it.
+func (p *Parked) Response(code int32) *codec.Command {
+	fillResponse(&p.resp, code, p.opaque, p.serialize)
+	return &p.resp
+}
+
+// Reply sends the answer, from any goroutine. It releases c.Owner in every case. A second Reply sends nothing and returns
+// ErrAnswered; a connection that has gone returns ErrClosed. A one-way request is not answered.
+func (p *Parked) Reply(c *codec.Command) error {
+	if !p.answered.CompareAndSwap(false, true) {
+		release(c)
+		return ErrAnswered
+	}
+	if p.server != nil {
+		defer p.server.parked.Add(-1)
+	}
+	if p.oneway {
+		release(c)
+		return nil
+	}
+	return p.Conn.Send(c)
+}
+
+// Answered reports whether Reply has been called.
+func (p *Parked) Answered() bool { return p.answered.Load() }
+
+func fillResponse(c *codec.Command, code, opaque int32, serialize codec.Serialize) {
+	*c = codec.Command{Code: code, Language: codec.LanguageJava, Version: codec.Version, Opaque: opaque, Flag: codec.FlagResponse,
+		Serialize: serialize, Extra: c.Extra[:0], Parts: c.Parts[:0]}
+}
+
+// release gives back what the command's body was borrowed from, once.
+func release(c *codec.Command) {
+	if c == nil || c.Owner == nil {
+		return
+	}
+	owner := c.Owner
+	c.Owner, c.Parts, c.Body = nil, nil, nil
+	owner.Release()
+}
