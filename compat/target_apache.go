@@ -1,0 +1,107 @@
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+)
+
+// stackVersion is the release of Apache's servers that java/stack/pom.xml resolves.
+const stackVersion = "5.4.0"
+
+var stack struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// JavaMissing says why Java parts of the suite cannot run, or nil when java and mvn are there.
+func JavaMissing() error {
+	for _, tool := range []string{"java", "mvn"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is not installed", tool)
+		}
+	}
+	return nil
+}
+
+// stackJars is a folder with the jars of Apache's servers, resolved once into the user's cache.
+func stackJars() (string, error) {
+	stack.once.Do(func() { stack.dir, stack.err = resolveStack() })
+	return stack.dir, stack.err
+}
+
+func resolveStack() (string, error) {
+	if err := JavaMissing(); err != nil {
+		return "", err
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	lib := filepath.Join(cache, "apogee-compat", "rocketmq-"+stackVersion)
+	complete := filepath.Join(lib, ".complete")
+	if _, err := os.Stat(complete); err == nil {
+		return lib, nil
+	}
+	cmd := exec.Command("mvn", "-q", "-B", "-f", filepath.Join(root, "compat", "java", "stack", "pom.xml"),
+		"-Drocketmq.version="+stackVersion, "dependency:copy-dependencies",
+		"-DincludeScope=runtime", "-DoutputDirectory="+lib)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("resolve Apache's servers: %w\n%s", err, out)
+	}
+	for _, name := range []string{"rocketmq-broker-", "rocketmq-namesrv-"} {
+		if _, err := os.Stat(filepath.Join(lib, name+stackVersion+".jar")); err != nil {
+			return "", fmt.Errorf("resolve Apache's servers: %w", err)
+		}
+	}
+	return lib, os.WriteFile(complete, nil, 0o644)
+}
+
+// apacheLauncher runs Apache's name server and broker on a JVM each.
+type apacheLauncher struct{ lib string }
+
+func newApacheLauncher() (launcher, error) {
+	lib, err := stackJars()
+	return apacheLauncher{lib}, err
+}
+
+func (apacheLauncher) server(*Target) (*command, error) {
+	return nil, errors.New("Apache's servers do not run in one process")
+}
+
+func (l apacheLauncher) namesrv(t *Target) (*command, error) {
+	return l.run(t, "namesrv", "-Xms64m", "-Xmx128m", "org.apache.rocketmq.namesrv.NamesrvStartup",
+		"-c", t.namesrvConfPath())
+}
+
+func (l apacheLauncher) broker(t *Target) (*command, error) {
+	return l.run(t, "broker", "-Xms256m", "-Xmx512m", "org.apache.rocketmq.broker.BrokerStartup",
+		"-n", t.Namesrv(), "-c", t.brokerConfPath())
+}
+
+// run puts home and logs below the target's folder. The heap is small: the suite wants answers, not speed.
+func (l apacheLauncher) run(t *Target, name, xms, xmx, class string, args ...string) (*command, error) {
+	home := filepath.Join(t.Dir, "home")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return nil, fmt.Errorf("make the home of %s: %w", name, err)
+	}
+	flags := []string{
+		xms, xmx, "-XX:MaxDirectMemorySize=512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+		"--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+		"-Duser.home=" + home, "-Drocketmq.home.dir=" + home,
+		"-cp", filepath.Join(l.lib, "*"), class,
+	}
+	return &command{
+		name: name, path: "java", args: append(flags, args...), dir: t.Dir,
+		env: []string{"ROCKETMQ_HOME=" + home, "NAMESRV_ADDR="},
+	}, nil
+}
