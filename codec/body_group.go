@@ -1,6 +1,6 @@
 package codec
 
-import "github.com/json-iterator/go"
+import jsoniter "github.com/json-iterator/go"
 
 // SubscriptionGroupConfig is a consumer group as subscriptionGroup.json and the administration bodies hold it. Apache:
 // SubscriptionGroupConfig.

@@ -1,6 +1,6 @@
 package codec
 
-import "github.com/json-iterator/go"
+import jsoniter "github.com/json-iterator/go"
 
 // UnknownFields are the members of a JSON object that this server has no field for, in the order they were read. They
 // are written back after the known ones, so that a file of a later Java broker loses nothing here.
