@@ -27,6 +27,34 @@ const (
 	LanguageNodeJS
 )
 
+// languageNames are Java's enum names.
+var languageNames = [...]string{"JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS",
+	"RUST", "NODE_JS"}
+
+// String returns Java's name of the language, OTHER for an unknown number.
+func (l Language) String() string {
+	if int(l) < len(languageNames) {
+		return languageNames[l]
+	}
+	return languageNames[LanguageOther]
+}
+
+// languageByName returns the language of a name, LanguageOther for an unknown one.
+func languageByName(name []byte) Language {
+	switch string(name) {
+	case "JAVA":
+		return LanguageJava
+	case "GO":
+		return LanguageGo
+	}
+	for i, known := range languageNames {
+		if string(name) == known {
+			return Language(i)
+		}
+	}
+	return LanguageOther
+}
+
 // Serialize says how a command's header is written. Apache: SerializeType.
 type Serialize uint8
 
@@ -73,8 +101,10 @@ type Command struct {
 	// Owner, if set, is released once when Parts and Body are no longer needed by the writer.
 	Owner Releaser
 
-	fields  []byte // extFields of a parsed command as they lie in the frame
-	scratch []byte // unescaped values
+	fields  []byte      // header of a parsed command as it lies in the frame
+	index   []fieldRef  // extFields of a parsed command, in fields or scratch
+	scratch []byte      // unescaped keys and values
+	writer  FieldWriter // of the encoder, here so that it costs no allocation
 }
 
 // IsResponse reports whether the command answers another one.

@@ -75,3 +75,32 @@ type OffsetHeader struct {
 type OffsetResponse struct {
 	QueueOffset int64
 }
+
+// ParseOffsetHeader fills *h from a parsed QUERY_CONSUMER_OFFSET or UPDATE_CONSUMER_OFFSET. It allocates nothing and cannot fail:
+// what is missing or no number shows in HasQueueID and HasQueueOffset.
+func ParseOffsetHeader(c *Command, h *OffsetHeader) {
+	*h = OffsetHeader{SetZeroIfNotFound: true}
+	for i := range c.index {
+		f := &c.index[i]
+		v := c.at(f.valuePos, f.valueLen)
+		switch string(c.at(f.keyPos, f.keyLen)) {
+		case "consumerGroup":
+			h.Group = v
+		case "topic":
+			h.Topic = v
+		case "queueId":
+			h.QueueID, h.HasQueueID = parseInt32(v)
+		case "commitOffset":
+			h.QueueOffset, h.HasQueueOffset = parseInt64(v)
+		case "setZeroIfNotFound":
+			h.SetZeroIfNotFound = parseBool(v)
+		}
+	}
+}
+
+// AppendFields writes the header's field.
+func (r *OffsetResponse) AppendFields(w *FieldWriter) { w.Int("offset", r.QueueOffset) }
+
+func (h *ResetOffsetHeader) setDefaults() { h.QueueID = -1 }
+
+func (h *GetMaxOffsetHeader) setDefaults() { h.Committed = true }

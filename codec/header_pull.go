@@ -28,3 +28,74 @@ type PullResponse struct {
 	// TopicSysFlag, GroupSysFlag and ForbiddenType are absent when nil.
 	TopicSysFlag, GroupSysFlag, ForbiddenType *int32
 }
+
+// pullRequired are the fields without which a pull cannot be served, see sendRequired.
+var pullRequired = [...]string{"consumerGroup", "topic", "queueId", "queueOffset", "maxMsgNums", "sysFlag"}
+
+// ParsePullHeader fills *h from a parsed pull request. It allocates nothing. A number that is none and a required field that is
+// missing are ErrHeader. Apache: PullMessageRequestHeader.decode.
+func ParsePullHeader(c *Command, h *PullHeader) error {
+	*h = PullHeader{RequestSource: -1}
+	var num hotField
+	var seen uint32
+	for i := range c.index {
+		f := &c.index[i]
+		v := c.at(f.valuePos, f.valueLen)
+		switch string(c.at(f.keyPos, f.keyLen)) {
+		case "consumerGroup":
+			h.Group, seen = v, seen|1
+		case "topic":
+			h.Topic, seen = v, seen|2
+		case "queueId":
+			h.QueueID, seen = num.int32("queueId", v), seen|4
+		case "queueOffset":
+			h.QueueOffset, seen = num.int64("queueOffset", v), seen|8
+		case "maxMsgNums":
+			h.MaxMsgs, seen = num.int32("maxMsgNums", v), seen|16
+		case "sysFlag":
+			h.SysFlag, seen = num.int32("sysFlag", v), seen|32
+		case "commitOffset":
+			h.CommitOffset = num.int64("commitOffset", v)
+		case "suspendTimeoutMillis":
+			h.SuspendTimeoutMs = num.int64("suspendTimeoutMillis", v)
+		case "subscription":
+			h.Subscription = v
+		case "subVersion":
+			h.SubVersion = num.int64("subVersion", v)
+		case "expressionType":
+			h.ExpressionType = v
+		case "maxMsgBytes":
+			h.MaxMsgBytes = num.int32("maxMsgBytes", v)
+		case "requestSource":
+			h.RequestSource = num.int32("requestSource", v)
+		case "proxyFrowardClientId": // spelled so on the wire
+			h.ProxyForwardClientID = v
+		}
+	}
+	return num.check(seen, pullRequired[:])
+}
+
+// AppendFields writes the header's fields.
+func (r *PullResponse) AppendFields(w *FieldWriter) {
+	w.Int("suggestWhichBrokerId", r.SuggestWhichBrokerID)
+	w.Int("nextBeginOffset", r.NextBeginOffset)
+	w.Int("minOffset", r.MinOffset)
+	w.Int("maxOffset", r.MaxOffset)
+	for _, f := range [...]struct {
+		key   string
+		value *int32
+	}{{"topicSysFlag", r.TopicSysFlag}, {"groupSysFlag", r.GroupSysFlag}, {"forbiddenType", r.ForbiddenType}} {
+		if f.value != nil {
+			w.Int(f.key, int64(*f.value))
+		}
+	}
+}
+
+// PullRefusal is the custom header of a pull that is refused with NO_PERMISSION. Apache: ForbiddenType.
+type PullRefusal struct {
+	// ForbiddenType is 1 for the broker, 2 the group, 3 the topic, 4 broadcasting, 5 the subscription.
+	ForbiddenType int32
+}
+
+// AppendFields writes the header's field.
+func (r *PullRefusal) AppendFields(w *FieldWriter) { w.Int("forbiddenType", int64(r.ForbiddenType)) }
