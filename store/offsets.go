@@ -9,8 +9,8 @@ import (
 // ErrOffsetReset says that a commit was not taken because a reset offset waits for the group to pull.
 var ErrOffsetReset = errors.New("offset has been previously reset")
 
-// ErrOffsetsFull says that the offset table is at its bound.
-var ErrOffsetsFull = errors.New("offset table is full")
+// ErrTableFull says that a table is at its bound; nothing was changed.
+var ErrTableFull = errors.New("table is full")
 
 // OffsetsOptions are the settings of the offset table.
 type OffsetsOptions struct {
@@ -33,7 +33,7 @@ func (o *Offsets) Persist() error { return nil }
 func (o *Offsets) Close() error { return o.Persist() }
 
 // Commit stores an offset, also one lower than before. It allocates only for the first offset of a group in a queue. The
-// error is ErrOffsetReset or ErrOffsetsFull.
+// error is ErrOffsetReset or ErrTableFull.
 func (o *Offsets) Commit(group, topic []byte, queueID int32, queueOffset int64) error { return nil }
 
 // Query returns the pending reset of a queue, or else what was committed.

@@ -1,8 +1,17 @@
 package store
 
 import (
+	"fmt"
+	"hash/maphash"
 	"log/slog"
+	"maps"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/apogee-mq/apogee/codec"
 )
 
 // TableOptions are what the tables (topics, groups, offsets, delay offsets) have in common. Nil members take their
@@ -14,4 +23,359 @@ type TableOptions struct {
 	Faults func(op FileOp, path string) error
 	// Logger takes what happens. The default value discards.
 	Logger *slog.Logger
+}
+
+func (o *TableOptions) fill() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = discardLogger()
+	}
+}
+
+const (
+	// tableShards keeps a copy-on-write small: 10,000 topics are 40 a shard.
+	tableShards = 256
+	// maxTableNames bounds topics and groups, which clients may create.
+	maxTableNames = 1 << 20
+	// lingerTime is how long a change that nobody waits for may wait for more of its kind.
+	lingerTime = 50 * time.Millisecond
+	// saveRetryTime is how long to wait after a write that nobody waits for went wrong.
+	saveRetryTime = time.Second
+)
+
+// confTable is a table of immutable values by name, kept in a JSON file by a goroutine of its own.
+//
+// Lookups read one of the shards, maps that are replaced and never changed. A change is staged in the next batch; the
+// goroutine takes the batch, writes the whole table with it, publishes it to the shards and closes the batch's done.
+// So a change is seen only when it is on disk, and all changes that come while a write runs share the next one. What
+// may be lost is published at once by putNow and written soon.
+type confTable[V any] struct {
+	file *jsonFile
+	// encode gives the file's text. It is called from the goroutine, without mu.
+	encode func(values map[string]*V, version codec.DataVersion) ([]byte, error)
+	// onChange is called without mu after values were published; nil stands for a deleted one.
+	onChange func(map[string]*V)
+
+	seed   maphash.Seed
+	shards [tableShards]atomic.Pointer[map[string]*V]
+	names  atomic.Int64 // published ones
+	// version is that of the shards; stored under mu.
+	version atomic.Pointer[codec.DataVersion]
+
+	mu      sync.Mutex // guards what follows, and every change of what stands above
+	next    *batch[V]  // staged
+	writing *batch[V]  // being written
+	dirty   bool       // published but not written
+	closed  bool
+
+	wake chan struct{} // holds one token
+	stop chan struct{}
+	done chan struct{}
+}
+
+// batch is a set of changes that go to disk together. A nil value is a deletion. err is set before done is closed.
+type batch[V any] struct {
+	changes map[string]*V
+	done    chan struct{}
+	err     error
+}
+
+func (b *batch[V]) wait() error {
+	<-b.done
+	return b.err
+}
+
+func newConfTable[V any](file *jsonFile, values map[string]*V, version codec.DataVersion) *confTable[V] {
+	t := &confTable[V]{
+		file: file, seed: maphash.MakeSeed(),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	var shards [tableShards]map[string]*V
+	for i := range shards {
+		shards[i] = make(map[string]*V)
+	}
+	for name, v := range values {
+		shards[t.shard(name)][name] = v
+	}
+	for i := range shards {
+		t.shards[i].Store(&shards[i])
+	}
+	t.names.Store(int64(len(values)))
+	t.version.Store(&version)
+	return t
+}
+
+func (t *confTable[V]) shard(name string) uint64 { return maphash.String(t.seed, name) % tableShards }
+
+// get returns a published value or nil.
+func (t *confTable[V]) get(name string) *V {
+	return (*t.shards[t.shard(name)].Load())[name]
+}
+
+func (t *confTable[V]) getBytes(name []byte) *V {
+	return (*t.shards[maphash.Bytes(t.seed, name)%tableShards].Load())[string(name)]
+}
+
+// snapshot returns the published values, a map of the caller's, with their version.
+func (t *confTable[V]) snapshot() (map[string]*V, codec.DataVersion) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.copyLocked(), *t.version.Load()
+}
+
+func (t *confTable[V]) copyLocked() map[string]*V {
+	values := make(map[string]*V, t.names.Load())
+	for i := range t.shards {
+		maps.Copy(values, *t.shards[i].Load())
+	}
+	return values
+}
+
+// sorted returns the published values in the order of their names.
+func (t *confTable[V]) sorted() []*V {
+	values, _ := t.snapshot()
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	list := make([]*V, len(names))
+	for i, name := range names {
+		list[i] = values[name]
+	}
+	return list
+}
+
+// latestLocked returns the value a name has or will have, and the batch that brings it, if one does.
+func (t *confTable[V]) latestLocked(name string) (*V, *batch[V]) {
+	for _, b := range []*batch[V]{t.next, t.writing} {
+		if b == nil {
+			continue
+		}
+		if v, ok := b.changes[name]; ok {
+			return v, b
+		}
+	}
+	return t.get(name), nil
+}
+
+// stageLocked puts a change into the next batch.
+func (t *confTable[V]) stageLocked(name string, v *V) *batch[V] {
+	b := t.batchLocked()
+	if b.err == nil {
+		b.changes[name] = v
+	}
+	return b
+}
+
+// batchLocked returns the batch that the next write takes; after Close one that has ended with ErrClosed.
+func (t *confTable[V]) batchLocked() *batch[V] {
+	if t.closed {
+		b := &batch[V]{done: make(chan struct{}), err: ErrClosed}
+		close(b.done)
+		return b
+	}
+	if t.next == nil {
+		t.next = &batch[V]{changes: make(map[string]*V), done: make(chan struct{})}
+	}
+	t.poke()
+	return t.next
+}
+
+// roomLocked refuses a new name when the table is at its bound.
+func (t *confTable[V]) roomLocked() error {
+	names := t.names.Load()
+	if t.next != nil {
+		names += int64(len(t.next.changes))
+	}
+	if t.writing != nil {
+		names += int64(len(t.writing.changes))
+	}
+	if names >= maxTableNames {
+		return fmt.Errorf("%w: %d names in %s", ErrTableFull, names, t.file.path)
+	}
+	return nil
+}
+
+// putNowLocked publishes a value before it is written.
+func (t *confTable[V]) putNowLocked(name string, v *V) {
+	t.publishLocked(name, v)
+	t.bumpLocked(1)
+	t.dirty = true
+	t.poke()
+}
+
+func (t *confTable[V]) publishLocked(name string, v *V) {
+	shard := &t.shards[t.shard(name)]
+	old := *shard.Load()
+	values := maps.Clone(old)
+	if v == nil {
+		delete(values, name)
+	} else {
+		values[name] = v
+	}
+	shard.Store(&values)
+	t.names.Add(int64(len(values) - len(old)))
+}
+
+// bumpLocked moves the version by a number of changes. Apache: DataVersion.nextVersion, once a change.
+func (t *confTable[V]) bumpLocked(changes int) {
+	version := t.nextVersion(changes)
+	t.version.Store(&version)
+}
+
+func (t *confTable[V]) nextVersion(changes int) codec.DataVersion {
+	version := *t.version.Load()
+	if changes > 0 {
+		version = version.Next(0, t.file.opts.Now().UnixMilli())
+		version.Counter += int64(changes - 1)
+	}
+	return version
+}
+
+func (t *confTable[V]) poke() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start begins the goroutine; encode must be set. With dirty the table is written soon.
+func (t *confTable[V]) start(dirty bool) {
+	t.dirty = dirty
+	if dirty {
+		t.poke()
+	}
+	go t.run()
+}
+
+// close writes what is left and waits for the goroutine.
+func (t *confTable[V]) close() error {
+	t.mu.Lock()
+	first := !t.closed
+	t.closed = true
+	t.mu.Unlock()
+	if first {
+		close(t.stop)
+	}
+	<-t.done
+	if !first {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dirty {
+		return fmt.Errorf("%s was not written", t.file.path)
+	}
+	return nil
+}
+
+// run writes batches until close.
+func (t *confTable[V]) run() {
+	defer close(t.done)
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
+	for {
+		select {
+		case <-t.wake:
+		case <-pause.C:
+		case <-t.stop:
+			t.write()
+			return
+		}
+		if !t.linger(pause) {
+			t.write()
+			return
+		}
+		pause.Reset(time.Hour)
+		if err := t.write(); err != nil {
+			pause.Reset(saveRetryTime)
+		}
+	}
+}
+
+// linger waits until somebody waits for the write or lingerTime is over; false when the table closes.
+func (t *confTable[V]) linger(pause *time.Timer) bool {
+	pause.Reset(lingerTime)
+	for !t.waitedFor() {
+		select {
+		case <-t.wake:
+		case <-pause.C:
+			return true
+		case <-t.stop:
+			return false
+		}
+	}
+	return true
+}
+
+func (t *confTable[V]) waitedFor() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next != nil
+}
+
+// write takes the next batch, writes the table with it and publishes it. The changes of a batch that could not be
+// written are gone, as those who wait for it are told; what was published before stays dirty.
+func (t *confTable[V]) write() error {
+	t.mu.Lock()
+	b := t.next
+	if b == nil && !t.dirty {
+		t.mu.Unlock()
+		return nil
+	}
+	t.next, t.writing, t.dirty = nil, b, false
+	values := t.copyLocked()
+	version := *t.version.Load()
+	if b != nil {
+		version = t.nextVersion(len(b.changes))
+		for name, v := range b.changes {
+			if v == nil {
+				delete(values, name)
+			} else {
+				values[name] = v
+			}
+		}
+	}
+	t.mu.Unlock()
+
+	text, err := t.encode(values, version)
+	if err == nil {
+		err = t.file.save(text)
+	}
+	t.finish(b, err)
+	return err
+}
+
+func (t *confTable[V]) finish(b *batch[V], err error) {
+	t.mu.Lock()
+	t.writing = nil
+	if err != nil {
+		t.dirty = true
+		t.file.opts.Logger.Error("table could not be written", "file", t.file.path, "error", err)
+	} else if b != nil {
+		for name, v := range b.changes {
+			t.publishLocked(name, v)
+		}
+		t.bumpLocked(len(b.changes))
+	}
+	t.mu.Unlock()
+	if b == nil {
+		return
+	}
+	if err == nil && t.onChange != nil && len(b.changes) > 0 {
+		t.onChange(b.changes)
+	}
+	b.err = err
+	close(b.done)
+}
+
+// checkName refuses names that would leave their folder as a file name.
+func checkName(name string) error {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return fmt.Errorf("%w: name %q", ErrIllegal, name)
+	}
+	return nil
 }

@@ -1,28 +1,13 @@
 package store
 
 import (
-	"github.com/apogee-mq/apogee/codec"
-)
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
 
-// Names of topics that every broker knows. Apache: TopicValidator.
-const (
-	TopicAutoCreateKey  = "TBW102"
-	TopicSchedule       = "SCHEDULE_TOPIC_XXXX"
-	TopicBenchmark      = "BenchmarkTest"
-	TopicSelfTest       = "SELF_TEST_TOPIC"
-	TopicOffsetMoved    = "OFFSET_MOVED_EVENT"
-	TopicTrace          = "RMQ_SYS_TRACE_TOPIC"
-	TopicTransHalf      = "RMQ_SYS_TRANS_HALF_TOPIC"
-	TopicTransOp        = "RMQ_SYS_TRANS_OP_HALF_TOPIC"
-	TopicTransCheckMax  = "TRANS_CHECK_MAX_TIME_TOPIC"
-	TopicReplySuffix    = "_REPLY_TOPIC"
-	TopicSystemPrefix   = "rmq_sys_"
-	RetryTopicPrefix    = "%RETRY%"
-	DLQTopicPrefix      = "%DLQ%"
-	reviveTopicPrefix   = TopicSystemPrefix + "REVIVE_LOG_"
-	syncMemberPrefix    = TopicSystemPrefix + "SYNC_BROKER_MEMBER_"
-	topicWheelTimer     = TopicSystemPrefix + "wheel_timer"
-	topicRocksDBOffsets = "CHECKPOINT_TOPIC"
+	"github.com/apogee-mq/apogee/codec"
 )
 
 // TopicsOptions are the settings of the topic table.
@@ -40,7 +25,7 @@ type TopicsOptions struct {
 	TraceTopic     bool
 	TraceTopicName string
 	// OnChange, if set, is called after topics were created, changed or deleted, with their new configurations (nil for a
-	// deleted one). It is called from the table's goroutine or from the caller that made the change, and must not block.
+	// deleted one), from the table's goroutine. It must not block and must not change the table.
 	OnChange func(changed map[string]*codec.TopicConfig)
 }
 
@@ -49,85 +34,296 @@ type TopicsOptions struct {
 //
 // Methods that change the table return when the change is on disk, and only then lookups see it; they wait for the
 // disk and belong on a pool. Callers at the same time share one write.
-type Topics struct{}
+type Topics struct {
+	opts       TopicsOptions
+	table      *confTable[codec.TopicConfig]
+	unknown    codec.UnknownFields
+	system     map[string]bool // names, never changed after OpenTopics
+	autoCreate atomic.Bool
+}
 
 // OpenTopics reads the table from path (and path.bak) and adds the system topics that are missing.
-func OpenTopics(path string, opts TopicsOptions) (*Topics, error) { return &Topics{}, nil }
+func OpenTopics(path string, opts TopicsOptions) (*Topics, error) {
+	opts.fill()
+	file := newJSONFile(path, opts.TableOptions)
+	stored, err := loadJSON[codec.TopicConfigTable](file)
+	if err != nil {
+		return nil, err
+	}
+	t := &Topics{opts: opts, system: opts.systemNames()}
+	t.autoCreate.Store(opts.AutoCreate)
+
+	values := make(map[string]*codec.TopicConfig)
+	for _, cfg := range opts.systemTopics() {
+		values[cfg.TopicName] = cfg
+	}
+	version := codec.DataVersion{TimestampMs: opts.Now().UnixMilli()}
+	missing := len(values)
+	if stored != nil {
+		t.unknown = stored.Unknown
+		version = stored.DataVersion
+		for name, cfg := range stored.TopicConfigTable {
+			if cfg == nil || checkName(name) != nil {
+				opts.Logger.Warn("topic in table has no configuration or no possible name, left out", "topic", name, "file", path)
+				continue
+			}
+			if values[name] != nil {
+				missing--
+			}
+			cfg.TopicName = name
+			values[name] = cfg
+		}
+	}
+	t.table = newConfTable(file, values, version)
+	t.table.encode = t.encode
+	t.table.onChange = opts.OnChange
+	t.table.start(missing > 0)
+	return t, nil
+}
+
+func (t *Topics) encode(values map[string]*codec.TopicConfig, version codec.DataVersion) ([]byte, error) {
+	return codec.MarshalPrettyJSON(&codec.TopicConfigTable{DataVersion: version, TopicConfigTable: values, Unknown: t.unknown})
+}
 
 // Close writes what is not yet written and ends the table's goroutine.
-func (t *Topics) Close() error { return nil }
+func (t *Topics) Close() error { return t.table.close() }
 
 // Get returns the configuration of a topic.
-func (t *Topics) Get(name string) (*codec.TopicConfig, bool) { return nil, false }
+func (t *Topics) Get(name string) (*codec.TopicConfig, bool) {
+	cfg := t.table.get(name)
+	return cfg, cfg != nil
+}
 
 // GetBytes is Get for a name that lies in a frame; it does not allocate.
-func (t *Topics) GetBytes(name []byte) (*codec.TopicConfig, bool) { return nil, false }
+func (t *Topics) GetBytes(name []byte) (*codec.TopicConfig, bool) {
+	cfg := t.table.getBytes(name)
+	return cfg, cfg != nil
+}
 
 // Len returns the number of topics.
-func (t *Topics) Len() int { return 0 }
+func (t *Topics) Len() int { return int(t.table.names.Load()) }
 
 // All returns every topic in the order of their names.
-func (t *Topics) All() []*codec.TopicConfig { return nil }
+func (t *Topics) All() []*codec.TopicConfig { return t.table.sorted() }
 
 // DataVersion returns the version of what lookups see.
-func (t *Topics) DataVersion() codec.DataVersion { return codec.DataVersion{} }
+func (t *Topics) DataVersion() codec.DataVersion { return *t.table.version.Load() }
 
 // Snapshot returns all topics and the version that belongs to them. The map is the caller's.
 func (t *Topics) Snapshot() (map[string]*codec.TopicConfig, codec.DataVersion) {
-	return nil, codec.DataVersion{}
+	return t.table.snapshot()
 }
 
 // SetAutoCreate switches autoCreateTopicEnable.
-func (t *Topics) SetAutoCreate(on bool) {}
+func (t *Topics) SetAutoCreate(on bool) { t.autoCreate.Store(on) }
 
 // AutoCreate creates a topic after the example of defaultTopic, as a send to an unknown topic does: nil without an error
 // when defaultTopic is unknown or not inherited from. queueNums is the number the client asks for. Apache:
 // TopicConfigManager.createTopicInSendMessageMethod.
 func (t *Topics) AutoCreate(topic, defaultTopic string, queueNums, sysFlag int32, producer string) (*codec.TopicConfig, error) {
-	return nil, nil
+	if err := ValidateTopic(topic); err != nil {
+		return nil, err
+	}
+	t.table.mu.Lock()
+	if cfg, b := t.table.latestLocked(topic); cfg != nil {
+		t.table.mu.Unlock()
+		return cfg, waitFor(b)
+	}
+	example, _ := t.table.latestLocked(defaultTopic)
+	if example != nil && defaultTopic == TopicAutoCreateKey && !t.autoCreate.Load() {
+		example = t.disinheritLocked(example)
+	}
+	if example == nil || example.Perm&codec.PermInherit == 0 {
+		t.table.mu.Unlock()
+		t.opts.Logger.Warn("topic was not created: its default topic is unknown or not inherited from",
+			"topic", topic, "default", defaultTopic, "client", producer)
+		return nil, nil
+	}
+	cfg := codec.NewTopicConfig(topic)
+	cfg.ReadQueueNums = max(0, min(queueNums, example.WriteQueueNums))
+	cfg.WriteQueueNums = cfg.ReadQueueNums
+	cfg.Perm = example.Perm &^ codec.PermInherit
+	cfg.TopicSysFlag = sysFlag
+	cfg.TopicFilterType = example.TopicFilterType
+	cfg, err := t.createAndUnlock(cfg)
+	if err == nil {
+		t.opts.Logger.Info("topic created by a send", "topic", topic, "default", defaultTopic, "queues", cfg.WriteQueueNums,
+			"client", producer)
+	}
+	return cfg, err
+}
+
+// disinheritLocked takes the inherit bit from TBW102, which stays in the table after auto-creation was switched off.
+func (t *Topics) disinheritLocked(example *codec.TopicConfig) *codec.TopicConfig {
+	if example.Perm&codec.PermInherit == 0 {
+		return example
+	}
+	cfg := cloneTopic(example)
+	cfg.Perm = codec.PermRead | codec.PermWrite
+	t.table.stageLocked(cfg.TopicName, cfg)
+	return cfg
+}
+
+// createAndUnlock adds a topic that is not there and waits for the disk without the lock it was called with.
+func (t *Topics) createAndUnlock(cfg *codec.TopicConfig) (*codec.TopicConfig, error) {
+	if err := t.table.roomLocked(); err != nil {
+		t.table.mu.Unlock()
+		return nil, err
+	}
+	b := t.table.stageLocked(cfg.TopicName, cfg)
+	t.table.mu.Unlock()
+	if err := b.wait(); err != nil {
+		return nil, fmt.Errorf("create topic %s: %w", cfg.TopicName, err)
+	}
+	return cfg, nil
+}
+
+// waitFor waits for the batch a value comes with; nil means that it is published.
+func waitFor[V any](b *batch[V]) error {
+	if b == nil {
+		return nil
+	}
+	return b.wait()
 }
 
 // CreateIfAbsent creates a topic unless it exists and returns the one in the table; an existing topic whose order flag
 // differs takes the new flag. It serves retry and dead-letter topics. Apache:
 // TopicConfigManager.createTopicInSendMessageBackMethod.
-func (t *Topics) CreateIfAbsent(cfg *codec.TopicConfig) (*codec.TopicConfig, error) { return nil, nil }
+func (t *Topics) CreateIfAbsent(cfg *codec.TopicConfig) (*codec.TopicConfig, error) {
+	if err := checkName(cfg.TopicName); err != nil {
+		return nil, err
+	}
+	t.table.mu.Lock()
+	old, b := t.table.latestLocked(cfg.TopicName)
+	switch {
+	case old == nil:
+		created, err := t.createAndUnlock(cloneTopic(cfg))
+		if err == nil {
+			t.opts.Logger.Info("topic created", "topic", cfg.TopicName, "queues", cfg.WriteQueueNums)
+		}
+		return created, err
+	case old.Order != cfg.Order:
+		old = cloneTopic(old)
+		old.Order = cfg.Order
+		b = t.table.stageLocked(old.TopicName, old)
+	}
+	t.table.mu.Unlock()
+	return old, waitFor(b)
+}
 
 // Put creates or replaces a topic. cfg.Attributes holds changes, "+name" to set and "-name" to remove, which are applied
 // to the attributes in the table. changed is false when nothing would change. An error that says what is wrong with the
 // attributes is an *AttributeError. cfg is not kept. Apache: TopicConfigManager.updateTopicConfig.
-func (t *Topics) Put(cfg *codec.TopicConfig) (changed bool, err error) { return false, nil }
+func (t *Topics) Put(cfg *codec.TopicConfig) (changed bool, err error) {
+	return t.PutAll([]*codec.TopicConfig{cfg})
+}
 
 // PutAll is Put for several topics in one write; none is changed when one has bad attributes.
-func (t *Topics) PutAll(cfgs []*codec.TopicConfig) error { return nil }
+func (t *Topics) PutAll(cfgs []*codec.TopicConfig) (changed bool, err error) {
+	t.table.mu.Lock()
+	news := make([]*codec.TopicConfig, 0, len(cfgs))
+	var last *batch[codec.TopicConfig]
+	for _, cfg := range cfgs {
+		old, b := t.table.latestLocked(cfg.TopicName)
+		next, err := t.mergeLocked(old, cfg)
+		if err != nil {
+			t.table.mu.Unlock()
+			return false, err
+		}
+		if old != nil && equalTopics(old, next) {
+			if b != nil && last == nil {
+				last = b
+			}
+			continue
+		}
+		news = append(news, next)
+	}
+	for _, next := range news {
+		last = t.table.stageLocked(next.TopicName, next)
+	}
+	t.table.mu.Unlock()
+	if err := waitFor(last); err != nil {
+		return false, fmt.Errorf("put %d topics: %w", len(news), err)
+	}
+	for _, next := range news {
+		t.opts.Logger.Info("topic set", "topic", next.TopicName, "read", next.ReadQueueNums, "write", next.WriteQueueNums,
+			"perm", next.Perm, "order", next.Order, "attributes", next.Attributes)
+	}
+	return len(news) > 0, nil
+}
+
+// mergeLocked returns what the table shall hold after a Put of cfg over old.
+func (t *Topics) mergeLocked(old, cfg *codec.TopicConfig) (*codec.TopicConfig, error) {
+	if err := checkName(cfg.TopicName); err != nil {
+		return nil, err
+	}
+	next := cloneTopic(cfg)
+	var err error
+	if old == nil {
+		if err := t.table.roomLocked(); err != nil {
+			return nil, err
+		}
+		next.Attributes, err = alterAttributes(topicAttributes, true, nil, cfg.Attributes)
+		return next, err
+	}
+	next.Unknown = old.Unknown
+	next.Attributes, err = alterAttributes(topicAttributes, false, old.Attributes, cfg.Attributes)
+	return next, err
+}
+
+// MarkOrdered sets the order flag of those named topics that exist, as a name server's answer to a registration asks.
+// Apache: TopicConfigManager.updateOrderTopicConfig.
+func (t *Topics) MarkOrdered(names []string) error {
+	var last *batch[codec.TopicConfig]
+	t.table.mu.Lock()
+	for _, name := range names {
+		if old, _ := t.table.latestLocked(name); old != nil && !old.Order {
+			cfg := cloneTopic(old)
+			cfg.Order = true
+			last = t.table.stageLocked(name, cfg)
+		}
+	}
+	t.table.mu.Unlock()
+	return waitFor(last)
+}
 
 // Delete removes a topic; false when there is none.
-func (t *Topics) Delete(name string) (bool, error) { return false, nil }
+func (t *Topics) Delete(name string) (bool, error) {
+	t.table.mu.Lock()
+	old, b := t.table.latestLocked(name)
+	if old != nil {
+		b = t.table.stageLocked(name, nil)
+	}
+	t.table.mu.Unlock()
+	if err := waitFor(b); err != nil {
+		return false, fmt.Errorf("delete topic %s: %w", name, err)
+	}
+	if old != nil {
+		t.opts.Logger.Info("topic deleted", "topic", name)
+	}
+	return old != nil, nil
+}
+
+func cloneTopic(cfg *codec.TopicConfig) *codec.TopicConfig {
+	c := *cfg
+	c.Attributes = maps.Clone(cfg.Attributes)
+	if c.Attributes == nil {
+		c.Attributes = make(map[string]string)
+	}
+	return &c
+}
+
+func equalTopics(a, b *codec.TopicConfig) bool {
+	return a.TopicName == b.TopicName && a.Order == b.Order && a.Perm == b.Perm && a.ReadQueueNums == b.ReadQueueNums &&
+		a.WriteQueueNums == b.WriteQueueNums && a.TopicFilterType == b.TopicFilterType && a.TopicSysFlag == b.TopicSysFlag &&
+		maps.Equal(a.Attributes, b.Attributes)
+}
 
 // IsSystem reports whether name is a topic of the broker's own: a well-known one, the cluster's, the broker's, one that
 // begins with rmq_sys_. Apache: TopicValidator.isSystemTopic.
-func (t *Topics) IsSystem(name string) bool { return false }
+func (t *Topics) IsSystem(name string) bool {
+	return t.system[name] || strings.HasPrefix(name, TopicSystemPrefix)
+}
 
 // SystemTopics returns the names of the system topics in alphabetical order. Apache: TopicValidator.getSystemTopicSet.
-func (t *Topics) SystemTopics() []string { return nil }
-
-// IsSendForbidden reports whether clients may not send to name. Apache: TopicValidator.isNotAllowedSendTopic.
-func IsSendForbidden(name []byte) bool { return false }
-
-// ValidateTopic returns an error whose text is Java's remark when name is blank, too long or has characters that are not
-// allowed. Apache: TopicValidator.validateTopic.
-func ValidateTopic(name string) error { return nil }
-
-// ValidateGroup is ValidateTopic for groups. Apache: TopicValidator.validateGroup.
-func ValidateGroup(name string) error { return nil }
-
-// RetryTopic returns the name of a group's retry topic.
-func RetryTopic(group string) string { return RetryTopicPrefix + group }
-
-// DLQTopic returns the name of a group's dead-letter topic.
-func DLQTopic(group string) string { return DLQTopicPrefix + group }
-
-// AttributeError says what is wrong with a change of attributes; its text is Java's.
-type AttributeError struct{ Text string }
-
-// Error returns the text.
-func (e *AttributeError) Error() string { return e.Text }
+func (t *Topics) SystemTopics() []string { return slices.Sorted(maps.Keys(t.system)) }
