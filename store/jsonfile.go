@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -23,8 +22,9 @@ import (
 // so that a stop in between leaves only the .bak, or a torn file beside it: load takes the .bak then. Apache:
 // ConfigManager.
 type jsonFile struct {
-	path string
-	opts TableOptions
+	path   string
+	opts   TableOptions
+	faults faultFunc
 }
 
 const (
@@ -34,15 +34,7 @@ const (
 )
 
 func newJSONFile(path string, opts TableOptions) *jsonFile {
-	return &jsonFile{path: path, opts: opts}
-}
-
-// fault asks the hook whether an operation shall fail.
-func (f *jsonFile) fault(op FileOp, path string) error {
-	if f.opts.Faults == nil {
-		return nil
-	}
-	return f.opts.Faults(op, path)
+	return &jsonFile{path: path, opts: opts, faults: opts.Faults}
 }
 
 // loadJSON reads the newest good of a file and its .bak into a new T; nil when there is neither. A damaged one is kept
@@ -99,8 +91,8 @@ func (r *jsonRead[T]) state() string {
 
 func readJSON[T any](f *jsonFile, path string) (*jsonRead[T], error) {
 	r := &jsonRead[T]{path: path}
-	if err := f.fault(OpRead, path); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+	if err := f.faults.check(OpRead, path); err != nil {
+		return nil, err
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(text) == 0 {
@@ -136,18 +128,14 @@ func (f *jsonFile) setAside(path, used string, damage error) error {
 // save replaces the file's content. After an error the file holds the old content or the new, never a mixture.
 func (f *jsonFile) save(text []byte) error {
 	tmp := f.path + tmpSuffix
-	if err := f.writeTmp(tmp, text); err != nil {
-		os.Remove(tmp)
-		if errors.Is(err, syscall.ENOSPC) {
-			err = fmt.Errorf("%w: %w", ErrNoSpace, err)
-		}
-		return fmt.Errorf("write table: %w", err)
+	err := f.writeTmp(tmp, text)
+	if err == nil {
+		err = f.keepBak()
 	}
-	if err := f.keepBak(); err != nil {
-		os.Remove(tmp)
-		return err
+	if err == nil {
+		err = f.rename(tmp, f.path)
 	}
-	if err := f.rename(tmp, f.path); err != nil {
+	if err != nil {
 		os.Remove(tmp)
 		return err
 	}
@@ -156,27 +144,27 @@ func (f *jsonFile) save(text []byte) error {
 
 func (f *jsonFile) writeTmp(tmp string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(tmp), 0o755); err != nil {
-		return err
+		return wrapFileError(OpCreate, tmp, err)
 	}
-	if err := f.fault(OpCreate, tmp); err != nil {
+	if err := f.faults.check(OpCreate, tmp); err != nil {
 		return err
 	}
 	w, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
-		return err
+		return wrapFileError(OpCreate, tmp, err)
 	}
 	defer w.Close()
-	if err := f.fault(OpWrite, tmp); err != nil {
+	if err := f.faults.check(OpWrite, tmp); err != nil {
 		return err
 	}
 	if _, err := w.Write(text); err != nil {
-		return err
+		return wrapFileError(OpWrite, tmp, err)
 	}
-	if err := f.fault(OpFlush, tmp); err != nil {
+	if err := f.faults.check(OpFlush, tmp); err != nil {
 		return err
 	}
 	if err := w.Sync(); err != nil {
-		return err
+		return wrapFileError(OpFlush, tmp, err)
 	}
 	return w.Close()
 }
@@ -200,27 +188,22 @@ func (f *jsonFile) keepBak() error {
 }
 
 func (f *jsonFile) rename(from, to string) error {
-	if err := f.fault(OpRename, to); err != nil {
-		return fmt.Errorf("rename %s: %w", from, err)
+	if err := f.faults.check(OpRename, to); err != nil {
+		return err
 	}
-	return os.Rename(from, to)
+	if err := os.Rename(from, to); err != nil {
+		return wrapFileError(OpRename, to, err)
+	}
+	return nil
 }
 
 // syncDir makes renames last.
 func (f *jsonFile) syncDir() error {
 	dir := filepath.Dir(f.path)
-	if err := f.fault(OpFlush, dir); err != nil {
-		return fmt.Errorf("flush folder %s: %w", dir, err)
+	if err := f.faults.check(OpFlush, dir); err != nil {
+		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("flush folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("flush folder: %w", err)
-	}
-	return nil
+	return syncDir(dir)
 }
 
 // discardLogger takes what nobody wants to read.
