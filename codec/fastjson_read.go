@@ -220,8 +220,8 @@ func appendQuoted(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// defaulter is a struct some of whose fields are not zero when absent.
-type defaulter interface{ setDefaults() }
+// jsonDefaulter is a struct some of whose fields are not zero when absent.
+type jsonDefaulter interface{ setDefaults() }
 
 func (e *javaExtension) CreateDecoder(typ reflect2.Type) jsoniter.ValDecoder {
 	switch typ.Kind() {
@@ -249,7 +249,7 @@ func (e *javaExtension) DecorateDecoder(typ reflect2.Type, decoder jsoniter.ValD
 		if at, ok := unknownOffset(t); ok {
 			decoder = newUnknownDecoder(e.api, t, at)
 		}
-		if reflect.PointerTo(t).Implements(reflect.TypeFor[defaulter]()) {
+		if reflect.PointerTo(t).Implements(reflect.TypeFor[jsonDefaulter]()) {
 			return &defaultsDecoder{decoder, t}
 		}
 	case reflect.Map, reflect.Slice:
@@ -267,7 +267,7 @@ type defaultsDecoder struct {
 }
 
 func (d *defaultsDecoder) Decode(ptr unsafe.Pointer, iter *jsoniter.Iterator) {
-	reflect.NewAt(d.typ, ptr).Interface().(defaulter).setDefaults()
+	reflect.NewAt(d.typ, ptr).Interface().(jsonDefaulter).setDefaults()
 	d.ValDecoder.Decode(ptr, iter)
 }
 

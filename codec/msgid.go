@@ -2,7 +2,6 @@ package codec
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,15 +23,16 @@ func AppendOffsetMsgID(dst []byte, host netip.AddrPort, physOffset int64) []byte
 	return appendHex(dst, id)
 }
 
-// ParseOffsetMsgID reads an id of AppendOffsetMsgID, 32 or 56 characters of hex in either case; else ErrMsgID.
+// ParseOffsetMsgID reads an id of AppendOffsetMsgID, 32 or 56 characters of hex in either case; else ErrMsgID. As in Java
+// a character that is no digit counts as -1.
 func ParseOffsetMsgID(s string) (host netip.AddrPort, physOffset int64, err error) {
 	var b [28]byte
 	if len(s) != 32 && len(s) != 56 {
 		return host, 0, fmt.Errorf("%d characters: %w", len(s), ErrMsgID)
 	}
-	n, err := hex.Decode(b[:], []byte(s))
-	if err != nil {
-		return host, 0, fmt.Errorf("%w: %w", ErrMsgID, err)
+	n := len(s) / 2
+	for i := range n {
+		b[i] = byte(hexDigit(s[2*i])<<4 | hexDigit(s[2*i+1]))
 	}
 	if port := binary.BigEndian.Uint32(b[n-12:]); port > 0xFFFF {
 		return host, 0, fmt.Errorf("port %d: %w", port, ErrMsgID)
@@ -75,6 +75,18 @@ func (u *UniqueIDs) AppendNext(dst []byte, now time.Time) []byte {
 	binary.BigEndian.PutUint32(b[:], uint32(nowMs-month.startMs))
 	binary.BigEndian.PutUint16(b[4:], uint16(u.counter.Add(1)-1))
 	return appendHex(append(dst, u.prefix...), b[:])
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	}
+	return -1
 }
 
 func appendHex(dst, b []byte) []byte {
