@@ -23,4 +23,7 @@ var (
 	ErrOverload = errors.New("remoting: too many bytes in flight")
 	// ErrHandOver is returned by an inline handler, before it has had any effect, to be run again on its entry's pool.
 	ErrHandOver = errors.New("remoting: hand over to the pool")
+
+	// errNoAnswer is answered for a handler that neither answered nor parked its request.
+	errNoAnswer = errors.New("no answer was made")
 )

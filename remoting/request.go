@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,12 @@ const (
 	respSystemError  int32 = 1
 	respSystemBusy   int32 = 2
 	respNotSupported int32 = 3
+)
+
+// The beginnings of the remarks of SYSTEM_BUSY are Apache's, since people and clients match them; the true cause follows.
+const (
+	overloadRemark = "[OVERLOAD]system busy, start flow control for a while"
+	tooOldRemark   = "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: %dms, size of queue: %d"
 )
 
 // Request is a request while its handler runs. Everything in it dies when the handler returns: it is used again for the next
@@ -39,6 +46,30 @@ func (r *Request) Inline() bool { return r.inline }
 func (r *Request) Response(code int32) *codec.Command {
 	fillResponse(&r.resp, code, r.Opaque, r.Serialize)
 	return &r.resp
+}
+
+// finish returns what is to be sent after the handler has returned resp and err; nil is nothing.
+func (r *Request) finish(resp *codec.Command, err error) *codec.Command {
+	if r.parked || r.IsOneway() {
+		release(resp)
+		return nil
+	}
+	if err == nil && resp == nil {
+		err = errNoAnswer
+	}
+	if err != nil {
+		release(resp)
+		resp = r.Response(respSystemError)
+		var refusal *codec.Refusal
+		if errors.As(err, &refusal) {
+			resp.Code, resp.Remark, resp.Header = refusal.Code, refusal.Remark, refusal.Header
+		} else {
+			resp.Remark = err.Error()
+		}
+	}
+	resp.Opaque = r.Opaque
+	resp.Flag |= codec.FlagResponse
+	return resp
 }
 
 // Park takes over the duty to answer: the handler then returns nil and nil, and whoever holds the Parked calls Reply, from any

@@ -1,0 +1,388 @@
+package remoting
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+const (
+	// turnFrames is the number of frames of one connection that are handled before other connections get their turn. The
+	// loop's read buffer bounds a turn as well.
+	turnFrames = 1024
+	// turnBytes is what a turn gathers of answers before it writes.
+	turnBytes = 256 << 10
+	// keepBytes is the largest output buffer that a loop keeps for its next turn.
+	keepBytes = 1 << 20
+	// partialBytes is the size from which the beginning of a frame counts as in flight.
+	partialBytes = 4 << 10
+)
+
+// What a loop can be asked to do by other goroutines.
+const (
+	askSweep = 1 << iota // close idle connections
+	askLag               // look after connections whose peers read slowly
+	askAgain             // go on with connections whose turn was cut short
+)
+
+// loop is what a gnet event loop needs to cut, run and answer, used again in every turn.
+type loop struct {
+	srv *Server
+	el  gnet.EventLoop
+
+	// mu guards the fields up to the next blank line. It is held while gnet is woken, never across other I/O: gnet must
+	// not be woken any more once its loops have ended, as its event descriptor may then be another file's.
+	mu      sync.Mutex
+	listed  []*conn // connections with something to flush
+	asked   int
+	woken   bool
+	running bool // in Run
+	stopped bool
+
+	// The rest belongs to the loop's goroutine.
+	conns        []*conn
+	spare        []*conn // listed, the other one
+	lagging      []*conn // connections whose outbound buffer is not empty
+	spareLagging []*conn
+	again        []*conn // connections with whole frames left
+	req          Request
+	jobs         [poolKinds][]job
+	answers      answers
+	now          time.Time // of this turn
+	turn         turnStats
+	stats        loopStats
+}
+
+// enlist has the connection flushed in the loop's next turn.
+func (l *loop) enlist(c *conn) {
+	l.mu.Lock()
+	l.listed = append(l.listed, c)
+	l.wakeLocked()
+	l.mu.Unlock()
+}
+
+// ask has the loop do something in its next turn.
+func (l *loop) ask(what int) {
+	l.mu.Lock()
+	l.asked |= what
+	l.wakeLocked()
+	l.mu.Unlock()
+}
+
+func (l *loop) wakeLocked() {
+	if l.woken || l.stopped {
+		return
+	}
+	l.woken = true
+	if err := l.el.Execute(context.Background(), l); err != nil {
+		l.woken = false
+	}
+}
+
+// stop ends the waking of the loop.
+func (l *loop) stop() {
+	l.mu.Lock()
+	l.stopped = true
+	l.mu.Unlock()
+}
+
+// idle reports whether nothing waits to be flushed.
+func (l *loop) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopped || len(l.listed) == 0 && !l.woken && !l.running
+}
+
+// Run does what was asked for since the last time. gnet calls it on the loop after enlist and ask.
+func (l *loop) Run(context.Context) error {
+	l.mu.Lock()
+	listed, asked := l.listed, l.asked
+	l.listed, l.asked, l.woken, l.running = l.spare[:0], 0, false, true
+	l.mu.Unlock()
+	l.now = l.srv.opts.Now()
+	for _, c := range listed {
+		if closing := l.flushListed(c); closing && !c.gone {
+			l.drop(c, nil)
+		}
+	}
+	clear(listed)
+	l.spare = listed[:0]
+	l.stats.add(&l.turn)
+	if asked&askAgain != 0 {
+		l.goOn()
+	}
+	if asked&askLag != 0 {
+		l.lookAfter()
+	}
+	if asked&askSweep != 0 {
+		l.sweep()
+	}
+	l.mu.Lock()
+	l.running = false
+	l.mu.Unlock()
+	return nil
+}
+
+// traffic is a turn of a connection: all whole frames that have arrived are handled and their answers written.
+func (l *loop) traffic(c *conn) {
+	l.now = l.srv.opts.Now()
+	c.lastActive = l.now.Sub(l.srv.start)
+	frames := turnFrames
+	var broken error
+	for broken == nil && !c.gone && !c.paused && frames > 0 {
+		var b []byte
+		var used int
+		if b, broken = l.arrived(c); len(b) == 0 {
+			break
+		}
+		if used, broken = l.cut(c, b, &frames); used == 0 || c.gone {
+			break
+		}
+		_, _ = c.g.Discard(used) // cannot fail, used bytes are there
+		c.leftover = max(0, c.leftover-used)
+	}
+	l.handOver(c)
+	l.flush(c)
+	l.stats.add(&l.turn)
+	switch {
+	case c.gone:
+	case broken != nil:
+		l.drop(c, fmt.Errorf("%w: %w", ErrBadFrame, broken))
+	default:
+		l.keepLeftover(c)
+		if frames <= 0 && !c.gone && !c.paused {
+			l.again = append(l.again, c)
+			l.ask(askAgain)
+		}
+	}
+}
+
+// arrived returns bytes that begin with a frame, none if they are not there yet. What gnet has kept from earlier turns is taken
+// frame by frame, so that only the frame which straddles it and the bytes just read is copied; those are then seen where they lie.
+func (l *loop) arrived(c *conn) ([]byte, error) {
+	n := c.g.InboundBuffered()
+	if n < 4 {
+		return nil, nil
+	}
+	if c.leftover == 0 {
+		return c.g.Peek(n)
+	}
+	head, err := c.g.Peek(min(n, 8))
+	if err != nil {
+		return nil, err
+	}
+	size, err := l.frameLen(head)
+	if err != nil || size > n {
+		return nil, err
+	}
+	return c.g.Peek(size)
+}
+
+// cut handles the whole frames in b and returns how many bytes they are.
+func (l *loop) cut(c *conn, b []byte, frames *int) (used int, err error) {
+	for *frames > 0 && !c.gone && !c.paused && len(b)-used >= 4 {
+		rest := b[used:]
+		size, err := l.frameLen(rest)
+		if err != nil {
+			return used, err
+		}
+		if size > len(rest) {
+			break
+		}
+		if err := l.frame(c, rest[:size:size]); err != nil {
+			return used, err
+		}
+		used += size
+		*frames--
+		if l.answers.bytes >= turnBytes {
+			l.flush(c)
+		}
+	}
+	return used, nil
+}
+
+// frameLen returns the size of the frame which begins at b, of which at least 4 bytes are there.
+func (l *loop) frameLen(b []byte) (int, error) {
+	size, err := codec.FrameLen(b)
+	if err != nil {
+		return 0, err
+	}
+	if size < 8 || size-4 > l.srv.opts.MaxFrameBytes {
+		return 0, fmt.Errorf("length %d", int32(binary.BigEndian.Uint32(b)))
+	}
+	return size, nil
+}
+
+// frame handles one frame.
+func (l *loop) frame(c *conn, frame []byte) error {
+	req := &l.req
+	if err := codec.ParseFrame(frame, &req.Command); err != nil {
+		return err
+	}
+	l.turn.frames++
+	l.turn.bytesIn += int64(len(frame))
+	if req.IsResponse() {
+		l.response(c, req.Opaque, frame)
+		return nil
+	}
+	if l.srv.closing.Load() {
+		return nil // the connection is about to be closed, which tells the client to ask elsewhere
+	}
+	req.Conn, req.Listener, req.Arrived, req.server = c, int(c.listener), l.now, l.srv
+	req.inline, req.parked = true, false
+	entry := c.table.find(req.Code)
+	switch {
+	case entry == nil:
+		l.srv.stats.unknown.Add(1)
+		l.answer(req.finish(nil, unknownCode(req.Code)))
+	case entry.Inline:
+		resp, err := l.srv.invoke(entry.Handler, req)
+		if errors.Is(err, ErrHandOver) && !req.parked {
+			l.queue(c, entry, frame)
+			break
+		}
+		l.answer(req.finish(resp, err))
+	default:
+		l.queue(c, entry, frame)
+	}
+	return nil
+}
+
+// response completes the call that waits for it.
+func (l *loop) response(c *conn, opaque int32, frame []byte) {
+	c.mu.Lock()
+	cs := c.calls
+	c.mu.Unlock()
+	if cs == nil || !cs.complete(opaque, frame) {
+		l.srv.log.Debug("answer that nobody waits for", "client", c.remote, "opaque", opaque)
+	}
+}
+
+// queue copies the frame, which is the request in l.req, for the entry's pool.
+func (l *loop) queue(c *conn, entry *Entry, frame []byte) {
+	if busy := c.admit(len(frame)); busy != "" {
+		l.refuse(c, busy)
+		return
+	}
+	ch := l.srv.buffers.chunks.get(len(frame))
+	ch.b = append(ch.b, frame...)
+	l.jobs[entry.Pool] = append(l.jobs[entry.Pool], job{conn: c, chunk: ch, entry: entry, arrived: l.now})
+}
+
+// refuse answers the request in l.req with SYSTEM_BUSY.
+func (l *loop) refuse(c *conn, cause string) {
+	l.srv.stats.busy.Add(1)
+	l.answer(l.req.finish(nil, &codec.Refusal{Code: respSystemBusy, Remark: overloadRemark + cause}))
+}
+
+// handOver gives the turn's requests to their pools; those that do not fit are answered.
+func (l *loop) handOver(c *conn) {
+	for kind := range l.jobs {
+		jobs := l.jobs[kind]
+		if len(jobs) == 0 {
+			continue
+		}
+		pool := l.srv.pools[kind]
+		taken := pool.offer(jobs)
+		l.turn.handedOver += int64(taken)
+		for _, j := range jobs[taken:] {
+			if codec.ParseFrame(j.chunk.b, &l.req.Command) == nil {
+				l.refuse(c, pool.fullCause())
+			}
+			c.done(len(j.chunk.b))
+			l.srv.buffers.chunks.put(j.chunk)
+		}
+		clear(jobs)
+		l.jobs[kind] = jobs[:0]
+	}
+}
+
+// answer encodes a response behind the other ones of the turn; nil is none.
+func (l *loop) answer(resp *codec.Command) {
+	if resp != nil {
+		l.turn.responses++
+		l.answers.add(resp)
+	}
+}
+
+// keepLeftover accounts for bytes that belong to a frame which is not complete, or to requests of a peer that does not read.
+func (l *loop) keepLeftover(c *conn) {
+	c.leftover = c.g.InboundBuffered()
+	partial := 0
+	if c.leftover > partialBytes {
+		partial = c.leftover
+	}
+	if partial == c.partial {
+		return
+	}
+	total := l.srv.inflight.Add(int64(partial - c.partial))
+	grown := partial > c.partial
+	c.partial = partial
+	switch {
+	case c.paused && int64(partial) > l.srv.opts.MaxConnInflightBytes:
+		l.drop(c, ErrSlowReader)
+	case grown && total > l.srv.opts.MaxInflightBytes:
+		l.drop(c, ErrOverload)
+	}
+}
+
+// goOn gives another turn to connections whose last one was cut short.
+func (l *loop) goOn() {
+	again := l.again
+	l.again = nil
+	for _, c := range again {
+		if !c.gone {
+			l.traffic(c)
+		}
+	}
+}
+
+// sweep closes connections without reads and writes for too long.
+func (l *loop) sweep() {
+	now := l.now.Sub(l.srv.start)
+	for i := len(l.conns) - 1; i >= 0; i-- {
+		if i < len(l.conns) && now-l.conns[i].lastActive > l.srv.opts.IdleTimeout {
+			l.drop(l.conns[i], ErrIdle)
+		}
+	}
+}
+
+// drop closes the connection, on its loop. gnet then calls OnClose before it returns.
+func (l *loop) drop(c *conn, reason error) {
+	c.mu.Lock()
+	if c.reason == nil {
+		c.reason = reason
+	}
+	c.closing = true
+	c.mu.Unlock()
+	if err := l.el.Close(c.g); err != nil {
+		l.srv.log.Debug("close connection", "client", c.remote, "err", err)
+	}
+}
+
+// opened enters a connection, on its loop.
+func (l *loop) opened(c *conn) {
+	c.index = int32(len(l.conns))
+	c.lastActive = l.srv.opts.Now().Sub(l.srv.start)
+	l.conns = append(l.conns, c)
+}
+
+// ended takes out a connection that gnet has closed and returns why it was.
+func (l *loop) ended(c *conn) error {
+	c.gone = true
+	last := l.conns[len(l.conns)-1]
+	l.conns[c.index], last.index = last, c.index
+	l.conns[len(l.conns)-1] = nil
+	l.conns = l.conns[:len(l.conns)-1]
+	l.srv.inflight.Add(-int64(c.partial))
+	l.srv.unsent.Add(-int64(c.outbound))
+	c.partial, c.outbound = 0, 0
+	return c.end()
+}
