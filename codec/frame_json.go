@@ -54,6 +54,9 @@ type jsonText struct {
 // readText reads the string whose opening quote is at b[pos]. Text with escapes goes into c.scratch.
 func readText(b []byte, pos int, c *Command) (t jsonText, ok bool) {
 	start := pos + 1
+	if pos+2 < len(b) && b[pos+2] == '"' && b[start] != '\\' && b[start] != '"' { // one character, as most keys of a send
+		return jsonText{pos: uint32(start), n: 1, next: pos + 3}, true
+	}
 	end := textEnd(b, start)
 	if end >= len(b) {
 		return t, false
@@ -95,6 +98,9 @@ func appendUnescaped(out, b []byte, pos int) (grown []byte, next int, ok bool) {
 	}
 	switch e := b[pos+1]; e {
 	case 'u':
+		if pos+6 <= len(b) && b[pos+2] == '0' && b[pos+3] == '0' && b[pos+4] == '0' && b[pos+5]-'0' < 10 {
+			return append(out, b[pos+5]-'0'), pos + 6, true // what separates properties
+		}
 		unit, ok := hexUnit(b, pos+2)
 		if !ok {
 			return out, pos, false
@@ -246,9 +252,15 @@ func readScalar(b []byte, pos int, c *Command) (text []byte, next int, err error
 
 // readInt32 reads a number, which may stand in quotes; null leaves *to as it is.
 func readInt32(b []byte, pos int, c *Command, to *int32) (next int, err error) {
-	text, next, err := readScalar(b, pos, c)
-	if err != nil || text == nil {
-		return next, err
+	next = pos
+	for next < len(b) && (b[next]-'0' < 10 || b[next] == '-') {
+		next++
+	}
+	text := b[pos:next]
+	if next == pos || next == len(b) || b[next] != ',' { // no plain number, or the last member
+		if text, next, err = readScalar(b, pos, c); err != nil || text == nil {
+			return next, err
+		}
 	}
 	n, ok := parseInt32(text)
 	if !ok {
@@ -286,7 +298,10 @@ func parseExtFields(b []byte, pos int, c *Command) (next int, err error) {
 		if pos >= len(b) || b[pos] != ':' {
 			return pos, jsonError(pos)
 		}
-		if pos = skipSpace(b, pos+1); pos >= len(b) {
+		if pos++; pos < len(b) && b[pos] != '"' {
+			pos = skipSpace(b, pos)
+		}
+		if pos >= len(b) {
 			return pos, jsonError(pos)
 		}
 		if pos, err = parseExtValue(b, pos, c, key); err != nil {
@@ -304,7 +319,9 @@ func parseExtFields(b []byte, pos int, c *Command) (next int, err error) {
 		if b[pos] != ',' {
 			return pos, jsonError(pos)
 		}
-		pos = skipSpace(b, pos+1)
+		if pos++; pos < len(b) && b[pos] != '"' {
+			pos = skipSpace(b, pos)
+		}
 	}
 }
 
@@ -338,7 +355,7 @@ func (c *Command) addField(f fieldRef) bool {
 		if len(c.index) >= maxFields {
 			return false
 		}
-		grown := make([]fieldRef, len(c.index), max(24, 2*cap(c.index)))
+		grown := make([]fieldRef, len(c.index), min(max(24, 2*cap(c.index)), maxFields))
 		copy(grown, c.index)
 		c.index = grown
 	}
