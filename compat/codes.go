@@ -42,6 +42,7 @@ const (
 	codeDeleteTopicInBroker  = 215
 	codeDeleteTopicInNamesrv = 216
 	codeKVList               = 219
+	codeResetConsumer        = 220
 	codeResetOffset          = 222
 	codeTopicsByCluster      = 224
 	codeConsumerRunningInfo  = 307

@@ -32,7 +32,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "compat: Java parts are skipped:", err)
 	}
 	code := m.Run()
-	if logs := closeShared(); code != 0 {
+	logs, err := closeShared()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compat: the shared target did not end cleanly:", err)
+		code = 1
+	}
+	if code != 0 {
 		fmt.Fprintln(os.Stderr, logs)
 	}
 	removeBuilt()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -104,5 +105,11 @@ func tail(path string, limitBytes int64) string {
 	if err != nil {
 		return err.Error()
 	}
-	return string(b)
+	var kept []string
+	for _, line := range strings.Split(string(b), "\n") {
+		if !strings.Contains(line, "|-INFO in ") && !strings.Contains(line, " INFO ") { // what Apache says all the time
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "\n")
 }

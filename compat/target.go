@@ -98,7 +98,9 @@ func Start(t testing.TB, opts ...Option) *Target {
 	tg, err := newTarget(kind, t.TempDir(), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		tg.Close()
+		if err := tg.Close(); err != nil {
+			t.Error(err)
+		}
 		if t.Failed() {
 			t.Log(tg.logs())
 		}
@@ -182,15 +184,22 @@ func (t *Target) startBroker() error {
 	return t.awaitBroker()
 }
 
-// Close ends what still runs. Safe to call twice.
-func (t *Target) Close() {
+// Close ends what still runs. Ours has to end cleanly when asked; Apache's servers take their time, and are killed.
+// Safe to call twice.
+func (t *Target) Close() error {
+	var first error
 	for _, p := range []*process{t.broker, t.namesrv} {
-		if p != nil && p.running() {
-			if err := p.stop(stopTimeout); err != nil {
-				p.kill()
+		if p == nil || !p.running() {
+			continue
+		}
+		if t.Kind == Apogee {
+			if err := p.stop(stopTimeout); err != nil && first == nil {
+				first = err
 			}
 		}
+		p.kill()
 	}
+	return first
 }
 
 // StopBroker ends the broker with SIGTERM and waits for its exit, which has to be clean.
@@ -267,7 +276,7 @@ func (t *Target) logs() string {
 		}
 	}
 	if t.Kind == Apache {
-		for _, name := range []string{"broker.log", "remoting.log", "store.log"} {
+		for _, name := range []string{"broker.log", "remoting.log"} {
 			path := filepath.Join(t.Dir, "home", "logs", "rocketmqlogs", name)
 			fmt.Fprintf(&b, "---- %s\n%s\n", name, tail(path, logTailBytes))
 		}
@@ -304,15 +313,15 @@ func Shared(t testing.TB) *Target {
 }
 
 // closeShared ends the shared target, if one was started, and returns the end of its logs.
-func closeShared() (logs string) {
+func closeShared() (logs string, err error) {
 	if shared.target != nil {
-		shared.target.Close()
+		err = shared.target.Close()
 		logs = shared.target.logs()
 	}
 	if shared.dir != "" {
 		_ = os.RemoveAll(shared.dir)
 	}
-	return logs
+	return logs, err
 }
 
 // permanentError stops a poll.
