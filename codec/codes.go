@@ -72,12 +72,12 @@ const (
 	QueryTopicConsumeByWho               int32 = 300
 	RegisterFilterServer                 int32 = 301
 	RegisterMessageFilterClass           int32 = 302
-	QueryConsumeTimeSpanCode             int32 = 303
+	QueryConsumeTimeSpan                 int32 = 303
 	GetSystemTopicListFromNS             int32 = 304
 	GetSystemTopicListFromBroker         int32 = 305
 	CleanExpiredConsumeQueue             int32 = 306
 	GetConsumerRunningInfo               int32 = 307
-	QueryCorrectionOffsetCode            int32 = 308
+	QueryCorrectionOffset                int32 = 308
 	ConsumeMessageDirectly               int32 = 309
 	SendMessageV2                        int32 = 310
 	GetUnitTopicList                     int32 = 311
@@ -90,7 +90,7 @@ const (
 	UpdateNamesrvConfig                  int32 = 318
 	GetNamesrvConfig                     int32 = 319
 	SendBatchMessage                     int32 = 320
-	QueryConsumeQueueCode                int32 = 321
+	QueryConsumeQueue                    int32 = 321
 	QueryDataVersion                     int32 = 322
 	ResumeCheckHalfMessage               int32 = 323
 	SendReplyMessage                     int32 = 324
