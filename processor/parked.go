@@ -1,0 +1,78 @@
+package processor
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/store"
+)
+
+// parkedPull is a pull that waits. Its header's names lie in names.
+type parkedPull struct {
+	// ticket tells one stay in the table from the next; it moves when the pull is taken out.
+	ticket atomic.Uint64
+
+	h       codec.PullHeader
+	names   []byte
+	key     holdKey
+	filter  *store.TagFilter
+	conn    remoting.Conn
+	reply   *remoting.Parked
+	dueNs   int64 // unix time in ns at which it is answered
+	skipped bool  // entries that do not match have passed
+
+	inDue                int // place in its shard's heap
+	queuePrev, queueNext *parkedPull
+	connPrev, connNext   *parkedPull
+	nextTaken            *parkedPull // list of those that were taken together
+}
+
+// keep copies the header of a request whose bytes are about to die.
+func (pp *parkedPull) keep(h *codec.PullHeader) {
+	pp.h = *h
+	pp.names = append(append(append(append(pp.names[:0], h.Group...), h.Topic...), h.Subscription...), h.ExpressionType...)
+	rest := pp.names
+	for _, field := range [...]*[]byte{&pp.h.Group, &pp.h.Topic, &pp.h.Subscription, &pp.h.ExpressionType} {
+		n := len(*field)
+		*field, rest = rest[:n:n], rest[n:]
+	}
+	pp.h.ProxyForwardClientID = nil
+}
+
+// skip notes that entries have passed which do not match, and reports whether that brought the answer's time nearer.
+func (pp *parkedPull) skip(now time.Time) (nearer bool) {
+	pp.skipped = true
+	dueNs := now.Add(skippedTime).UnixNano()
+	nearer = dueNs < pp.dueNs
+	pp.dueNs = min(pp.dueNs, dueNs)
+	return nearer
+}
+
+// dueHeap orders pulls by the time they are answered at.
+type dueHeap []*parkedPull
+
+func (d dueHeap) Len() int           { return len(d) }
+func (d dueHeap) Less(i, j int) bool { return d[i].dueNs < d[j].dueNs }
+func (d dueHeap) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].inDue, d[j].inDue = i, j
+}
+
+// Push adds a pull. heap calls it.
+func (d *dueHeap) Push(x any) {
+	pp := x.(*parkedPull)
+	pp.inDue = len(*d)
+	*d = append(*d, pp)
+}
+
+// Pop takes the last pull. heap calls it.
+func (d *dueHeap) Pop() any {
+	last := len(*d) - 1
+	pp := (*d)[last]
+	(*d)[last] = nil
+	*d = (*d)[:last]
+	pp.inDue = -1
+	return pp
+}

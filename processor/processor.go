@@ -1,0 +1,201 @@
+// Package processor answers the requests of a broker: one file for each request family, all of them in table.go. It keeps who
+// is connected and which pulls are parked; what survives a restart is in package store.
+package processor
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/store"
+)
+
+// Settings are what the configuration says about answering requests. They are replaced as a whole, see SetSettings.
+// Apache: BrokerConfig.
+type Settings struct {
+	ClusterName string
+	BrokerName  string
+	BrokerID    int64
+	// BrokerIP is brokerIP1 as remarks show it.
+	BrokerIP string
+	// RegionID and TraceOn go into every stored message and every answer to a send.
+	RegionID string
+	TraceOn  bool
+	// Permission are the broker's permission bits, codec.PermRead and codec.PermWrite.
+	Permission int32
+	// AcceptSendsFrom is the time before which sends are refused; zero means always accepted.
+	AcceptSendsFrom time.Time
+	// MaxMessageBytes limits the body of a message.
+	MaxMessageBytes int
+	// SyncFlush makes a send wait until its message is on disk, unless it says WAIT=false.
+	SyncFlush bool
+
+	LitePull bool
+	// LongPolling parks pulls for as long as they ask; without it they are parked for ShortPolling.
+	LongPolling        bool
+	ShortPolling       time.Duration
+	RejectPullConsumer bool
+	ServerSideReset    bool
+	StoreReply         bool
+	// NotifyConsumerIDs pushes changes of a group's members to its members.
+	NotifyConsumerIDs   bool
+	ValidateSystemTopic bool
+	QueryMaxNum         int32
+	// ChannelExpired is how long a client may be silent.
+	ChannelExpired time.Duration
+}
+
+// DefaultSettings returns Java's defaults for a broker of that name.
+func DefaultSettings(brokerName string) Settings {
+	return Settings{
+		ClusterName: "DefaultCluster", BrokerName: brokerName, BrokerIP: "127.0.0.1", RegionID: "DefaultRegion", TraceOn: true,
+		Permission: codec.PermRead | codec.PermWrite, MaxMessageBytes: 4 << 20, LitePull: true, LongPolling: true,
+		ShortPolling: time.Second, ServerSideReset: true, StoreReply: true, NotifyConsumerIDs: true, ValidateSystemTopic: true,
+		QueryMaxNum: 32, ChannelExpired: 120 * time.Second,
+	}
+}
+
+// Options are what a Processor works with. Unless a field says otherwise it must be set.
+type Options struct {
+	Settings Settings
+	// StoreHost is the address in offset message ids, the same as the store's.
+	StoreHost netip.AddrPort
+
+	Store    *store.Store
+	Topics   *store.Topics
+	Groups   *store.Groups
+	Offsets  *store.Offsets
+	Schedule *store.Schedule
+	// IDs makes unique keys for messages that come without.
+	IDs *codec.UniqueIDs
+
+	// Submit queues a task on one of the server's pools and reports whether there was room.
+	Submit func(kind remoting.PoolKind, task interface{ Run() }) bool
+	// ReadConfig and UpdateConfig serve GET_BROKER_CONFIG and UPDATE_BROKER_CONFIG: the text is one key=value a line. They may
+	// be nil.
+	ReadConfig   func() (text []byte, version codec.DataVersion)
+	UpdateConfig func(text []byte) error
+
+	// MaxParkedPulls and MaxParkedPullsPerConn bound the long polls. The default values are 200,000 and 16,384.
+	MaxParkedPulls, MaxParkedPullsPerConn int
+
+	// Now is the clock, Random returns a number from 0 to n-1.
+	Now    func() time.Time
+	Random func(n int32) int32
+	Logger *slog.Logger
+}
+
+func (o *Options) validate() error {
+	if o.Store == nil || o.Topics == nil || o.Groups == nil || o.Offsets == nil || o.Schedule == nil || o.IDs == nil {
+		return errors.New("processor options without store, tables or ids")
+	}
+	if o.Submit == nil || o.Now == nil || o.Random == nil || o.Logger == nil {
+		return errors.New("processor options without pools, clock, random source or logger")
+	}
+	if !o.StoreHost.IsValid() || o.Settings.BrokerName == "" {
+		return errors.New("processor options without store host or broker name")
+	}
+	if o.MaxParkedPulls <= 0 {
+		o.MaxParkedPulls = 200_000
+	}
+	if o.MaxParkedPullsPerConn <= 0 {
+		o.MaxParkedPullsPerConn = 16_384
+	}
+	return nil
+}
+
+// Processor answers requests. Its handlers run on event loops and on pools at the same time.
+type Processor struct {
+	opts     Options
+	settings atomic.Pointer[liveSettings]
+	store    *store.Store
+	topics   *store.Topics
+	groups   *store.Groups
+	offsets  *store.Offsets
+	schedule *store.Schedule
+	clients  *Clients
+	locks    *Locks
+	hold     *hold
+	filters  filterCache
+	sends    sync.Pool // of *sendCall
+	pulls    sync.Pool // of *pullCall
+	stats    Stats
+	log      *slog.Logger
+}
+
+// New returns a processor with nobody connected.
+func New(opts Options) (*Processor, error) {
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	p := &Processor{
+		opts: opts, store: opts.Store, topics: opts.Topics, groups: opts.Groups, offsets: opts.Offsets, schedule: opts.Schedule,
+		clients: NewClients(), locks: NewLocks(), log: opts.Logger,
+	}
+	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)
+	p.sends.New = func() any { return newSendCall(p) }
+	p.pulls.New = func() any { return &pullCall{p: p} }
+	p.SetSettings(opts.Settings)
+	return p, nil
+}
+
+// Clients returns who is connected.
+func (p *Processor) Clients() *Clients { return p.clients }
+
+// Stats returns the counters.
+func (p *Processor) Stats() *Stats { return &p.stats }
+
+// liveSettings are Settings and what is made of them once.
+type liveSettings struct {
+	Settings
+	// added is the text of the properties which every message gets; addedToReply lacks CLUSTER.
+	added, addedToReply []byte
+	// refusal is the response header of a send that was refused.
+	refusal codec.SendResponse
+}
+
+// Settings returns the settings in force.
+func (p *Processor) Settings() Settings { return p.live().Settings }
+
+func (p *Processor) live() *liveSettings { return p.settings.Load() }
+
+// SetSettings replaces the settings, from any goroutine. Requests that run already may still see the old ones.
+func (p *Processor) SetSettings(s Settings) {
+	l := &liveSettings{Settings: s}
+	l.refusal.RegionID, l.refusal.TraceOn = s.RegionID, "false"
+	if s.TraceOn {
+		l.refusal.TraceOn = "true"
+	}
+	l.addedToReply = codec.AppendProperty(l.addedToReply, codec.PropMsgRegion, s.RegionID)
+	l.addedToReply = codec.AppendProperty(l.addedToReply, codec.PropTraceOn, l.refusal.TraceOn)
+	l.added = codec.AppendProperty(append(l.added, l.addedToReply...), codec.PropCluster, s.ClusterName)
+	p.settings.Store(l)
+}
+
+// Arrived tells that messages became visible in a queue. The store's dispatcher calls it; it does not block.
+func (p *Processor) Arrived(a store.Arrival) {
+	if a.Topic == store.TopicSchedule {
+		p.schedule.Notify(a.QueueID)
+	}
+	p.hold.arrived(a)
+}
+
+// ConnClosed forgets the clients and the parked pulls of a connection that has ended.
+func (p *Processor) ConnClosed(conn remoting.Conn) {
+	p.clients.ConnClosed(conn)
+	p.hold.connClosed(conn)
+}
+
+// TickHold answers the parked pulls whose time is over. Call it every 100 ms or so.
+func (p *Processor) TickHold(now time.Time) { p.hold.tick(now) }
+
+// ParkedPulls returns the number of pulls that wait.
+func (p *Processor) ParkedPulls() int64 { return p.hold.count.Load() }
+
+// Drain answers all parked pulls and parks no more, so that a server can close.
+func (p *Processor) Drain() { p.hold.drain() }

@@ -1,0 +1,273 @@
+package processor
+
+import (
+	"sync"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/store"
+)
+
+// PULL_MESSAGE 11, LITE_PULL_MESSAGE 361.
+//
+// Behavior:
+// * What the client wants comes with the request (subscription bit) or from the group's heartbeats.
+// * The body is the stored records as they are; they leave as slices of the mapped files.
+// * Nothing found and the suspend bit: the request is parked (hold.go) until a message of that queue passes the filter or the
+//   time is over. A parked pull that runs again is answered, found or not.
+// * A pending reset of the offset is the answer of the queue's next pull, 21.
+// * The commit bit stores commitOffset, whatever the outcome, on the first pass only.
+//
+// Left out: SQL92 (answered as with enablePropertyFilter=false), static topics, offsets of broadcast groups behind a proxy,
+// reading from slaves.
+//
+// Apache: PullMessageProcessor, DefaultPullMessageResultHandler.
+
+const statusReset = "OFFSET_RESET"
+
+// pullCall is the memory of one pull. It is the owner of the response whose header and parts lie in it.
+type pullCall struct {
+	p    *Processor
+	h    codec.PullHeader
+	q    store.GetRequest
+	got  store.GetResult
+	held bool // got must be released
+	resp codec.PullResponse
+
+	topicSysFlag, groupSysFlag int32
+	filter                     *store.TagFilter
+}
+
+// Release gives back what was read and makes the memory free for the next pull.
+func (c *pullCall) Release() {
+	if c.held {
+		c.got.Release()
+		c.held = false
+	}
+	c.h, c.q, c.filter = codec.PullHeader{}, store.GetRequest{}, nil
+	c.p.pulls.Put(c)
+}
+
+// pull answers the first pass of both pull requests.
+func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
+	c := p.pulls.Get().(*pullCall)
+	if err := p.parsePull(req, &c.h); err != nil {
+		c.Release()
+		return nil, err
+	}
+	code, remark, err := c.read(req.Conn, req.Code, req.Inline())
+	if err != nil {
+		c.Release()
+		return nil, err
+	}
+	if c.h.SysFlag&codec.PullCommitOffset != 0 {
+		p.commitPulled(&c.h)
+	}
+	if code == codec.PullNotFound && c.h.SysFlag&codec.PullSuspend != 0 {
+		if p.hold.park(req, c) {
+			c.Release()
+			return nil, nil
+		}
+	}
+	return c.answer(req.Response(code), remark), nil
+}
+
+// parsePull reads the header and refuses one that Java fails on.
+func (p *Processor) parsePull(req *remoting.Request, h *codec.PullHeader) error {
+	if err := codec.ParsePullHeader(&req.Command, h); err != nil {
+		return err
+	}
+	if h.Topic == nil || h.Group == nil {
+		return missing("topic or consumerGroup")
+	}
+	return nil
+}
+
+// commitPulled stores the offset that came with the pull.
+func (p *Processor) commitPulled(h *codec.PullHeader) {
+	if err := p.offsets.Commit(h.Group, h.Topic, h.QueueID, h.CommitOffset); err != nil {
+		p.log.Warn("commit offset with a pull", "topic", string(h.Topic), "queue", h.QueueID, "group", string(h.Group), "error", err)
+	}
+}
+
+// read makes the checks and asks the store. With hotOnly it returns remoting.ErrHandOver rather than touch cold pages.
+func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode int32, remark string, err error) {
+	p, h := c.p, &c.h
+	topic, err := c.check(conn, code)
+	if err != nil {
+		return 0, "", err
+	}
+	if p.live().ServerSideReset {
+		if queueOffset, ok := p.offsets.TakeReset(h.Group, h.Topic, h.QueueID); ok {
+			c.got.Parts = c.got.Parts[:0]
+			c.fill(queueOffset, p.store.MinQueueOffset(topic, h.QueueID), p.store.MaxQueueOffset(topic, h.QueueID))
+			return codec.PullOffsetMoved, statusReset, nil
+		}
+	}
+	c.q = store.GetRequest{Topic: topic, QueueID: h.QueueID, QueueOffset: h.QueueOffset, MaxMsgs: int(h.MaxMsgs), Filter: c.filter, HotOnly: hotOnly}
+	if err := p.store.Get(&c.q, &c.got); err != nil {
+		return 0, "", p.getError(err)
+	}
+	c.held = true
+	c.fill(c.got.NextQueueOffset, c.got.MinQueueOffset, c.got.MaxQueueOffset)
+	p.offsets.CommitPull(h.Group, h.Topic, h.QueueID, c.got.NextQueueOffset)
+	return pullCode(c.got.Status, h.QueueOffset), c.got.Status.String(), nil
+}
+
+// pullCode is the response code for what the store found. Apache: PullMessageProcessor.composeResponseHeader.
+func pullCode(status store.GetStatus, asked int64) int32 {
+	switch status {
+	case store.Found:
+		return codec.Success
+	case store.NoMatchedMessage, store.MessageWasRemoving:
+		return codec.PullRetryImmediately
+	case store.NoMatchedLogicQueue, store.NoMessageInQueue:
+		if asked == 0 {
+			return codec.PullNotFound
+		}
+		return codec.PullOffsetMoved
+	case store.OffsetFoundNull, store.OffsetOverflowOne:
+		return codec.PullNotFound
+	}
+	return codec.PullOffsetMoved
+}
+
+func (c *pullCall) fill(next, least, most int64) {
+	c.resp = codec.PullResponse{NextBeginOffset: next, MinOffset: least, MaxOffset: most, TopicSysFlag: &c.topicSysFlag, GroupSysFlag: &c.groupSysFlag}
+}
+
+// answer fills the response. The call owns it from here on, until its bytes have left.
+func (c *pullCall) answer(resp *codec.Command, remark string) *codec.Command {
+	resp.Remark, resp.Header, resp.Owner = remark, &c.resp, c
+	stats := &c.p.stats
+	if resp.Code != codec.Success {
+		stats.PullsMissed.Add(1)
+		return resp
+	}
+	resp.Parts = append(resp.Parts, c.got.Parts...)
+	stats.PullsFound.Add(1)
+	stats.Gets.Add(int64(c.got.Count))
+	stats.GetBytes.Add(int64(c.got.Bytes))
+	return resp
+}
+
+// check makes the checks of a pull in Java's order, and sets the filter. It returns the topic's name.
+func (c *pullCall) check(conn remoting.Conn, code int32) (topicName string, err error) {
+	p, h, live := c.p, &c.h, c.p.live()
+	if live.Permission&codec.PermRead == 0 {
+		return "", forbidden(forbiddenBroker, "the broker[%s] pulling message is forbidden", live.BrokerIP)
+	}
+	if code == codec.LitePullMessage && !live.LitePull {
+		return "", forbidden(forbiddenBroker, "the broker[%s] for lite pull consumer is forbidden", live.BrokerIP)
+	}
+	group, ok := p.groups.Find(h.Group)
+	if !ok {
+		return "", refuse(codec.SubscriptionGroupNotExist, "subscription group [%s] does not exist, %s", h.Group, seeFAQ)
+	}
+	if !group.ConsumeEnable {
+		return "", forbidden(forbiddenGroup, "subscription group no permission, %s", h.Group)
+	}
+	topic, ok := p.topics.GetBytes(h.Topic)
+	if !ok {
+		return "", topicUnknownToPull(string(h.Topic))
+	}
+	if topic.Perm&codec.PermRead == 0 {
+		return "", forbidden(forbiddenTopic, "the topic[%s] pulling message is forbidden", h.Topic)
+	}
+	if h.QueueID < 0 || h.QueueID >= topic.ReadQueueNums {
+		return "", refuse(codec.InvalidParameter, "queueId[%d] is illegal, topic:[%s] topicConfig.readQueueNums:[%d] consumer:[/%s]",
+			h.QueueID, h.Topic, topic.ReadQueueNums, conn.RemoteAddr())
+	}
+	c.topicSysFlag, c.groupSysFlag = topic.TopicSysFlag, group.GroupSysFlag
+	if h.SysFlag&codec.PullSubscription != 0 {
+		c.filter, err = p.filters.of(h)
+	} else {
+		c.filter, err = p.subscribed(h, group)
+	}
+	if err == nil && live.RejectPullConsumer {
+		err = p.rejectPullConsumer(h, conn)
+	}
+	return topic.TopicName, err
+}
+
+// subscribed returns the filter of what the group's heartbeats say about the topic.
+func (p *Processor) subscribed(h *codec.PullHeader, config *codec.SubscriptionGroupConfig) (*store.TagFilter, error) {
+	group := p.clients.ConsumerGroup(h.Group)
+	if group == nil {
+		return nil, refuse(codec.SubscriptionNotExist, "the consumer's group info not exist%s", seeFAQ)
+	}
+	if !config.ConsumeBroadcastEnable && group.Model == codec.Broadcasting {
+		return nil, forbidden(forbiddenBroadcasting, "the consumer group[%s] can not consume by broadcast way", h.Group)
+	}
+	if p.groups.Forbidden(h.Group, h.Topic)&store.ForbiddenRead != 0 {
+		return nil, forbidden(forbiddenSubscription, "the consumer group[%s] is forbidden for topic[%s]", h.Group, h.Topic)
+	}
+	sub := group.Subscription(h.Topic)
+	if sub == nil {
+		return nil, refuse(codec.SubscriptionNotExist, "the consumer's subscription not exist%s", seeFAQ)
+	}
+	if sub.Data.SubVersion < h.SubVersion {
+		return nil, refuse(codec.SubscriptionNotLatest, "the consumer's subscription not latest")
+	}
+	if t := sub.Data.ExpressionType; t != "" && t != codec.ExpressionTag {
+		return nil, filterUnsupported(t)
+	}
+	return sub.Filter, nil
+}
+
+// rejectPullConsumer refuses a pull of a group that does not push-consume, from a connection that is not its member.
+func (p *Processor) rejectPullConsumer(h *codec.PullHeader, conn remoting.Conn) error {
+	group := p.clients.ConsumerGroup(h.Group)
+	if group != nil && (group.Type != codec.ConsumeActively || group.HasMember(conn)) || store.IsSystemGroup(string(h.Group)) {
+		return nil
+	}
+	return refuse(codec.SubscriptionNotExist, "the consumer's group info not exist, or the pull consumer is rejected by server.%s", seeFAQ)
+}
+
+func filterUnsupported(expressionType string) *codec.Refusal {
+	return refuse(codec.SystemError, "The broker does not support consumer to filter message by %s", expressionType)
+}
+
+// filterCache keeps the filters of subscriptions that come with each pull, so that they are read once.
+type filterCache struct {
+	mu      sync.RWMutex                // guards what follows
+	filters map[string]*store.TagFilter // by expression
+}
+
+// maxCachedFilters bounds the cache; when it is full it starts anew.
+const maxCachedFilters = 4096
+
+// of returns the filter of the subscription in a pull, nil for one that passes every message.
+func (f *filterCache) of(h *codec.PullHeader) (*store.TagFilter, error) {
+	if t := h.ExpressionType; len(t) > 0 && string(t) != codec.ExpressionTag {
+		if len(h.Subscription) == 0 {
+			return nil, unparsable()
+		}
+		return nil, filterUnsupported(string(t))
+	}
+	if len(h.Subscription) == 0 || string(h.Subscription) == codec.SubAll {
+		return nil, nil
+	}
+	f.mu.RLock()
+	filter, ok := f.filters[string(h.Subscription)]
+	f.mu.RUnlock()
+	if ok {
+		return filter, nil
+	}
+	data, err := codec.ParseSubscription(string(h.Topic), string(h.Subscription), "")
+	if err != nil {
+		return nil, unparsable()
+	}
+	filter = store.NewTagFilter(data.CodeSet)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.filters == nil || len(f.filters) >= maxCachedFilters {
+		f.filters = make(map[string]*store.TagFilter)
+	}
+	f.filters[string(h.Subscription)] = filter
+	return filter, nil
+}
+
+func unparsable() *codec.Refusal {
+	return refuse(codec.SubscriptionParseFailed, "parse the consumer's subscription failed")
+}

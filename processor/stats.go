@@ -1,0 +1,19 @@
+package processor
+
+import "sync/atomic"
+
+// Stats counts since the start what the broker has put and handed out. Apache: BrokerStats, StoreStatsService.
+type Stats struct {
+	// Puts and PutBytes are messages and their record bytes stored for clients.
+	Puts, PutBytes atomic.Int64
+	// Gets and GetBytes are messages and their record bytes sent to consumers.
+	_              [48]byte // the two groups are written by different goroutines
+	Gets, GetBytes atomic.Int64
+	// PullsFound and PullsMissed are pull requests that were answered with messages, or without.
+	PullsFound, PullsMissed atomic.Int64
+}
+
+func (s *Stats) put(messages, recordBytes int64) {
+	s.Puts.Add(messages)
+	s.PutBytes.Add(recordBytes)
+}
