@@ -31,14 +31,15 @@ func TagsCode(tags []byte) int64 { return int64(JavaHash(tags)) }
 
 // IndexKeyHash returns the hash of a key in the index file, never negative. Apache: IndexFile.indexKeyHashMethod.
 func IndexKeyHash(topic string, key []byte) int32 {
-	h := javaHash(javaHash(javaHash(0, topic), "#"), key)
-	switch {
-	case h >= 0:
-		return h
-	case -h < 0: // the smallest int32 has no positive twin
-		return 0
+	return nonNegative(javaHash(javaHash(javaHash(0, topic), "#"), key))
+}
+
+// nonNegative is Math.abs, but 0 for the smallest int32, which has no positive twin.
+func nonNegative(h int32) int32 {
+	if h < 0 {
+		return max(-h, 0)
 	}
-	return -h
+	return h
 }
 
 // decodeJavaRune reads the first character of b, which is not ASCII and holds the next 4 bytes of the text if there are
