@@ -1,21 +1,59 @@
 package store
 
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+const (
+	// maxQueryResults is Java's maxMsgsNumBatch.
+	maxQueryResults = 64
+	// indexNameLen is the length of yyyyMMddHHmmssSSS.
+	indexNameLen = 17
+	// indexRetryTime is how long the disk is not asked again after it refused a file or blocks.
+	indexRetryTime = time.Second
+	// keySeparator stands between the keys of a message.
+	keySeparator = ' '
+)
+
 // IndexOptions are the settings of the key index.
 type IndexOptions struct {
 	TableOptions
 	// Dir holds the index files.
 	Dir string
-	// Slots and Entries size a new file. The default values are 5,000,000 and 20,000,000.
+	// Slots and Entries size a new file, maxHashSlotNum and maxIndexNum. The default values are 5,000,000 and 20,000,000.
 	Slots, Entries int
 }
 
 // Index finds messages by key: files of Java's IndexFile format, oldest first. Put has one caller at a time, everything
 // else may be called from any goroutine. Apache: IndexService.
-type Index struct{}
+type Index struct {
+	opts IndexOptions
 
-// IndexResult is what Query found.
+	mu     sync.Mutex   // guards files
+	files  []*indexFile // replaced and never changed; each holds a reference for being in the list
+	closed bool
+
+	flushing sync.Mutex // one Flush at a time
+
+	// What follows belongs to the caller of Put.
+	last       *indexFile
+	resumePhys int64 // the newest message at the start: some of its keys may be in the index
+	refused    error // why the disk gave no file or no blocks, until retryAt
+	retryAt    time.Time
+}
+
+// IndexResult is what Query found. Apache: QueryOffsetResult.
 type IndexResult struct {
-	// PhysOffsets are in ascending order.
+	// PhysOffsets are in ascending order, each once.
 	PhysOffsets []int64
 	// EndTimestampMs and EndPhysOffset are those of the newest entry in the index.
 	EndTimestampMs, EndPhysOffset int64
@@ -25,33 +63,307 @@ type IndexResult struct {
 // checkpoint's index time, are not trusted and removed. A file that cannot be an index is left alone and named in a
 // warning.
 func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, error) {
-	return &Index{}, nil
+	opts.fill()
+	if opts.Slots <= 0 {
+		opts.Slots = 5_000_000
+	}
+	if opts.Entries <= 0 {
+		opts.Entries = 20_000_000
+	}
+	x := &Index{opts: opts, resumePhys: -1}
+	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make index directory: %w", err)
+	}
+	entries, err := os.ReadDir(opts.Dir) // sorted by name, which is by time
+	if err != nil {
+		return nil, fmt.Errorf("list index: %w", err)
+	}
+	for _, e := range entries {
+		if err := x.load(e, abnormal, checkpointMs); err != nil {
+			x.release()
+			return nil, err
+		}
+	}
+	if n := len(x.files); n > 0 {
+		x.last = x.files[n-1]
+		if h := x.last.header; h.next > 1 {
+			x.resumePhys = h.endPhys
+		}
+	}
+	return x, nil
 }
 
-// Close flushes and unmaps all files.
-func (x *Index) Close() error { return nil }
+// load opens one file of the directory. The error is one of the disk: damage is a warning.
+func (x *Index) load(e os.DirEntry, abnormal bool, checkpointMs int64) error {
+	path := filepath.Join(x.opts.Dir, e.Name())
+	if e.IsDir() || !isIndexName(e.Name()) {
+		x.opts.Logger.Warn("not an index file, left alone", "path", path)
+		return nil
+	}
+	info, err := e.Info()
+	if err != nil {
+		return fmt.Errorf("open index file: %w", err)
+	}
+	if info.Size() == 0 {
+		x.opts.Logger.Warn("empty index file removed", "path", path)
+		return os.Remove(path)
+	}
+	f, err := openIndexFile(path, int64(x.opts.Slots), int64(x.opts.Entries), x.opts.Faults)
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		x.opts.Logger.Warn("index file left alone", "error", err)
+		return nil
+	case err != nil:
+		return err
+	case abnormal && f.header.endMs > checkpointMs:
+		x.opts.Logger.Info("index file is newer than the checkpoint, removed to be built again", "path", path)
+		return f.remove()
+	}
+	f.synced = f.full()
+	x.files = append(x.files, f)
+	return nil
+}
+
+func isIndexName(name string) bool {
+	for i := range len(name) {
+		if name[i] < '0' || name[i] > '9' {
+			return false
+		}
+	}
+	return len(name) == indexNameLen
+}
+
+// Close flushes and unmaps all files. Put must have come to its end and be called no more.
+func (x *Index) Close() error {
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
+	var errs []error
+	for _, f := range x.list() {
+		errs = append(errs, f.flush())
+	}
+	x.release()
+	return errors.Join(errs...)
+}
+
+func (x *Index) release() {
+	x.mu.Lock()
+	files := x.files
+	x.files, x.closed = nil, true
+	x.mu.Unlock()
+	for _, f := range files {
+		f.seg.release()
+	}
+}
+
+func (x *Index) list() []*indexFile {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.files
+}
 
 // Put indexes one message under its unique key (if any) and each blank-separated key. A message before EndPhysOffset
 // is in the index already and ignored. It does not allocate except for a new file. After an error, ErrNoSpace among
-// them, the message is not or only partly in the index.
+// them, the message is not or only partly in the index. Apache: IndexService.buildIndex.
 func (x *Index) Put(topic string, uniqKey, keys []byte, physOffset, storeTimestampMs int64) error {
+	if x.last != nil && physOffset < x.last.header.endPhys {
+		return nil
+	}
+	if len(uniqKey) > 0 {
+		if err := x.put(topic, uniqKey, physOffset, storeTimestampMs); err != nil {
+			return err
+		}
+	}
+	for len(keys) > 0 {
+		key := keys
+		if i := bytes.IndexByte(keys, keySeparator); i >= 0 {
+			key, keys = keys[:i], keys[i+1:]
+		} else {
+			keys = nil
+		}
+		if len(key) == 0 {
+			continue
+		}
+		if err := x.put(topic, key, physOffset, storeTimestampMs); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+func (x *Index) put(topic string, key []byte, physOffset, storeTimestampMs int64) error {
+	hash := codec.IndexKeyHash(topic, key)
+	if physOffset == x.resumePhys && x.last.has(hash, physOffset) {
+		return nil
+	}
+	if err := x.resting(); err != nil {
+		return err
+	}
+	if x.last == nil || x.last.full() {
+		if err := x.grow(); err != nil {
+			return x.rest(err)
+		}
+	}
+	if err := x.last.put(hash, physOffset, storeTimestampMs); err != nil {
+		return x.rest(err)
+	}
+	return nil
+}
+
+// rest keeps the index from asking the disk again for every message after it refused.
+func (x *Index) rest(err error) error {
+	x.refused, x.retryAt = err, x.opts.Now().Add(indexRetryTime)
+	return err
+}
+
+func (x *Index) resting() error {
+	if x.refused == nil {
+		return nil
+	}
+	if x.opts.Now().Before(x.retryAt) {
+		return x.refused
+	}
+	x.refused = nil
+	return nil
+}
+
+// grow adds a file.
+func (x *Index) grow() error {
+	var before indexHeader
+	if x.last != nil {
+		before = x.last.head()
+	}
+	path := x.nextPath(x.opts.Now())
+	f, err := createIndexFile(path, int64(x.opts.Slots), int64(x.opts.Entries), before, x.opts.Faults)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.files = append(slices.Clip(x.files), f)
+	x.last = f
+	return nil
+}
+
+// nextPath names a new file by the local time, later than the newest name even when the clock was set back.
+func (x *Index) nextPath(now time.Time) string {
+	name := indexName(now)
+	if x.last != nil {
+		newest := filepath.Base(x.last.seg.path)
+		if name <= newest {
+			if at, err := time.ParseInLocation("20060102150405.000", newest[:14]+"."+newest[14:], time.Local); err == nil {
+				name = indexName(at.Add(time.Millisecond))
+			}
+		}
+	}
+	return filepath.Join(x.opts.Dir, name)
+}
+
+// indexName is the name of a file created at t, on disk, do not change. Apache: UtilAll.timeMillisToHumanString.
+func indexName(t time.Time) string {
+	t = t.Local()
+	return fmt.Sprintf("%s%03d", t.Format("20060102150405"), t.Nanosecond()/int(time.Millisecond))
 }
 
 // Query returns at most min(max, 64) messages of a topic with a key and a store time, in whole seconds, between beginMs
 // and endMs. Different keys may have the same hash: the caller compares. Apache: IndexService.queryOffset.
 func (x *Index) Query(topic, key string, max int, beginMs, endMs int64) (IndexResult, error) {
-	return IndexResult{}, nil
+	var r IndexResult
+	limit := min(max, maxQueryResults)
+	hash := codec.IndexKeyHash(topic, []byte(key))
+	files, err := x.acquire()
+	if err != nil {
+		return r, err
+	}
+	defer releaseIndexFiles(files)
+	for i := len(files) - 1; i >= 0; i-- {
+		h := files[i].head()
+		if i == len(files)-1 {
+			r.EndTimestampMs, r.EndPhysOffset = h.endMs, h.endPhys
+		}
+		if h.overlaps(beginMs, endMs) {
+			r.PhysOffsets = files[i].find(r.PhysOffsets, hash, limit, beginMs, endMs)
+		}
+		if h.beginMs < beginMs || len(r.PhysOffsets) >= limit {
+			break
+		}
+	}
+	slices.Sort(r.PhysOffsets)
+	r.PhysOffsets = slices.Compact(r.PhysOffsets)
+	return r, nil
+}
+
+// acquire takes a reference on each file; a file that is being deleted is left out.
+func (x *Index) acquire() ([]*indexFile, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return nil, ErrClosed
+	}
+	files := make([]*indexFile, 0, len(x.files))
+	for _, f := range x.files {
+		if f.seg.acquire() {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+func releaseIndexFiles(files []*indexFile) {
+	for _, f := range files {
+		f.seg.release()
+	}
 }
 
 // EndPhysOffset returns the physical offset of the newest message in the index, 0 for an empty one. Recovery dispatches
 // from there on at the latest.
-func (x *Index) EndPhysOffset() int64 { return 0 }
+func (x *Index) EndPhysOffset() int64 {
+	files := x.list()
+	if len(files) == 0 {
+		return 0
+	}
+	return files[len(files)-1].head().endPhys
+}
 
 // Flush writes files that became full since the last Flush to disk and returns the store time in ms of the newest
-// message in full files, for the checkpoint; 0 when there is none.
-func (x *Index) Flush() (checkpointMs int64, err error) { return 0, nil }
+// message in full files, for the checkpoint; 0 when there is none. Apache: IndexService.flush.
+func (x *Index) Flush() (checkpointMs int64, err error) {
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
+	files, err := x.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer releaseIndexFiles(files)
+	for _, f := range files {
+		h := f.head()
+		if int64(h.next) < f.capacity {
+			break
+		}
+		if !f.synced {
+			if err := f.flush(); err != nil {
+				return checkpointMs, fmt.Errorf("flush index: %w", err)
+			}
+			f.synced = true
+		}
+		checkpointMs = h.endMs
+	}
+	return checkpointMs, nil
+}
 
 // DeleteBelow removes files whose messages all lie before physOffset, never the newest. Apache:
 // IndexService.deleteExpiredFile.
-func (x *Index) DeleteBelow(physOffset int64) error { return nil }
+func (x *Index) DeleteBelow(physOffset int64) error {
+	x.mu.Lock()
+	files := x.files
+	n := 0
+	for n < len(files)-1 && files[n].head().endPhys < physOffset {
+		n++
+	}
+	x.files = slices.Clone(files[n:])
+	x.mu.Unlock()
+	var errs []error
+	for _, f := range files[:n] {
+		errs = append(errs, f.remove())
+	}
+	return errors.Join(errs...)
+}
