@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,6 +63,17 @@ func (b *inbox) bodies() []string {
 	return texts
 }
 
+// count is how many bodies begin with a prefix.
+func (b *inbox) count(prefix string) int {
+	n := 0
+	for _, body := range b.bodies() {
+		if strings.HasPrefix(body, prefix+"-") {
+			n++
+		}
+	}
+	return n
+}
+
 // awaitBodies waits until the inbox holds exactly these bodies, in whatever order.
 func (b *inbox) awaitBodies(t testing.TB, limit time.Duration, want []string) {
 	t.Helper()
@@ -76,14 +88,23 @@ func (b *inbox) awaitBodies(t testing.TB, limit time.Duration, want []string) {
 	})
 }
 
-// awaitDistinct waits until each of these bodies has arrived, some maybe twice.
+// awaitDistinct waits until each of these bodies has arrived, some maybe more than once.
 func (b *inbox) awaitDistinct(t testing.TB, limit time.Duration, want []string) {
 	t.Helper()
+	b.awaitTimes(t, limit, want, 1)
+}
+
+// awaitTimes waits until each of these bodies has arrived so often.
+func (b *inbox) awaitTimes(t testing.TB, limit time.Duration, want []string, times int) {
+	t.Helper()
 	eventually(t, limit, func() error {
-		got := b.bodies()
+		seen := map[string]int{}
+		for _, body := range b.bodies() {
+			seen[body]++
+		}
 		for _, body := range want {
-			if !slices.Contains(got, body) {
-				return fmt.Errorf("%q has not arrived, %d of %d have", body, len(got), len(want))
+			if seen[body] < times {
+				return fmt.Errorf("%q has arrived %d times, %d of %d bodies at all", body, seen[body], len(seen), len(want))
 			}
 		}
 		return nil
