@@ -61,10 +61,12 @@ type conn struct {
 	gone       bool          // gnet has closed it
 	paused     bool          // its requests wait until it reads
 	lagging    bool          // in loop.lagging
+	skip       int           // inbound bytes still to come of a frame that was refused
 	leftover   int           // inbound bytes left by the last turn
 	partial    int           // the part of leftover that counts as in flight
 	outbound   int           // bytes in gnet's outbound buffer when last looked at
 	lastActive time.Duration // since the server's start
+	lastRead   time.Duration // when the peer was last seen to read, or was not asked to; since the server's start
 }
 
 // RemoteAddr returns the peer's address.
@@ -201,6 +203,13 @@ func (c *conn) takeOut() (*outbox, bool) {
 	out := c.out
 	c.out, c.listed = nil, false
 	return out, c.closing
+}
+
+// ending reports whether it is us who close the connection.
+func (c *conn) ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
 }
 
 // end makes the connection unusable for everybody and gives back all it holds. It returns why it was closed, if by us.

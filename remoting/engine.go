@@ -36,6 +36,9 @@ func (e *engine) OnTraffic(g gnet.Conn) gnet.Action {
 // OnClose is gnet's; it runs on the connection's loop, also in the midst of a turn whose write has failed.
 func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	c := g.Context().(*conn)
+	if !c.ending() {
+		c.loop.lastTraffic(c)
+	}
 	reason := c.loop.ended(c)
 	if reason == nil {
 		reason = err

@@ -19,7 +19,8 @@ var (
 	ErrAnswered = errors.New("remoting: request is answered already")
 	// ErrTooManyConns is the reason of closing a connection beyond Options.MaxConns.
 	ErrTooManyConns = errors.New("remoting: too many connections")
-	// ErrOverload is the reason of closing a connection whose incomplete frames do not fit into Options.MaxInflightBytes.
+	// ErrOverload is the reason of closing a connection whose incomplete frame does not fit into Options.MaxInflightBytes and
+	// cannot be answered.
 	ErrOverload = errors.New("remoting: too many bytes in flight")
 	// ErrHandOver is returned by an inline handler, before it has had any effect, to be run again on its entry's pool.
 	ErrHandOver = errors.New("remoting: hand over to the pool")

@@ -157,7 +157,10 @@ func (l *loop) account(c *conn) {
 	c.unsent.Add(int64(c.outbound - was))
 	total := l.srv.unsent.Add(int64(c.outbound - was))
 	if c.outbound < was {
-		c.lastActive = l.now.Sub(l.srv.start) // the peer reads
+		c.lastActive = l.now.Sub(l.srv.start)
+	}
+	if c.outbound < was || !c.paused {
+		c.lastRead = l.now.Sub(l.srv.start)
 	}
 	unsent := int64(c.outbound)
 	above := unsent > opts.SoftUnsentBytes

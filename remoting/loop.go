@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ type loop struct {
 	jobs         [poolKinds][]job
 	answers      answers
 	now          time.Time // of this turn
+	turning      bool      // in a turn of traffic
 	turn         turnStats
 	stats        loopStats
 }
@@ -133,24 +135,17 @@ func (l *loop) Run(context.Context) error {
 // traffic is a turn of a connection: all whole frames that have arrived are handled and their answers written.
 func (l *loop) traffic(c *conn) {
 	l.now = l.srv.opts.Now()
+	l.turning = true
 	c.lastActive = l.now.Sub(l.srv.start)
-	frames := turnFrames
-	var broken error
-	for broken == nil && !c.gone && !c.paused && frames > 0 {
-		var b []byte
-		var used int
-		if b, broken = l.arrived(c); len(b) == 0 {
-			break
-		}
-		if used, broken = l.cut(c, b, &frames); used == 0 || c.gone {
-			break
-		}
-		_, _ = c.g.Discard(used) // cannot fail, used bytes are there
-		c.leftover = max(0, c.leftover-used)
+	if c.skip > 0 {
+		l.skip(c)
 	}
+	frames := turnFrames
+	broken := l.cutAll(c, &frames)
 	l.handOver(c)
 	l.flush(c)
 	l.stats.add(&l.turn)
+	l.turning = false
 	switch {
 	case c.gone:
 	case broken != nil:
@@ -162,6 +157,38 @@ func (l *loop) traffic(c *conn) {
 			l.ask(askAgain)
 		}
 	}
+}
+
+// lastTraffic handles what a peer has sent before it closed the connection: one-way requests count all the same.
+func (l *loop) lastTraffic(c *conn) {
+	if l.turning || c.skip > 0 || c.g.InboundBuffered() < 8 {
+		return
+	}
+	l.now = l.srv.opts.Now()
+	c.paused = false
+	frames := math.MaxInt
+	_ = l.cutAll(c, &frames)
+	l.handOver(c)
+	l.flush(c)
+	l.stats.add(&l.turn)
+}
+
+// cutAll handles the whole frames that have arrived, at most so many. An error ends the connection.
+func (l *loop) cutAll(c *conn, frames *int) error {
+	var broken error
+	for broken == nil && !c.gone && !c.paused && *frames > 0 {
+		var b []byte
+		var used int
+		if b, broken = l.arrived(c); len(b) == 0 {
+			break
+		}
+		if used, broken = l.cut(c, b, frames); used == 0 || c.gone {
+			break
+		}
+		_, _ = c.g.Discard(used) // cannot fail, used bytes are there
+		c.leftover = max(0, c.leftover-used)
+	}
+	return broken
 }
 
 // arrived returns bytes that begin with a frame, none if they are not there yet. What gnet has kept from earlier turns is taken
@@ -268,7 +295,7 @@ func (l *loop) response(c *conn, opaque int32, frame []byte) {
 // queue copies the frame, which is the request in l.req, for the entry's pool.
 func (l *loop) queue(c *conn, entry *Entry, frame []byte) {
 	if busy := c.admit(len(frame)); busy != "" {
-		l.refuse(c, busy)
+		l.refuse(busy)
 		return
 	}
 	ch := l.srv.buffers.chunks.get(len(frame))
@@ -277,8 +304,9 @@ func (l *loop) queue(c *conn, entry *Entry, frame []byte) {
 }
 
 // refuse answers the request in l.req with SYSTEM_BUSY.
-func (l *loop) refuse(c *conn, cause string) {
+func (l *loop) refuse(cause string) {
 	l.srv.stats.busy.Add(1)
+	l.req.parked = false
 	l.answer(l.req.finish(nil, &codec.Refusal{Code: respSystemBusy, Remark: overloadRemark + cause}))
 }
 
@@ -294,7 +322,7 @@ func (l *loop) handOver(c *conn) {
 		l.turn.handedOver += int64(taken)
 		for _, j := range jobs[taken:] {
 			if codec.ParseFrame(j.chunk.b, &l.req.Command) == nil {
-				l.refuse(c, pool.fullCause())
+				l.refuse(pool.fullCause())
 			}
 			c.done(len(j.chunk.b))
 			l.srv.buffers.chunks.put(j.chunk)
@@ -322,15 +350,54 @@ func (l *loop) keepLeftover(c *conn) {
 	if partial == c.partial {
 		return
 	}
-	total := l.srv.inflight.Add(int64(partial - c.partial))
 	grown := partial > c.partial
+	total := l.srv.inflight.Add(int64(partial - c.partial))
 	c.partial = partial
 	switch {
+	case !grown:
 	case c.paused && int64(partial) > l.srv.opts.MaxConnInflightBytes:
 		l.drop(c, ErrSlowReader)
-	case grown && total > l.srv.opts.MaxInflightBytes:
-		l.drop(c, ErrOverload)
+	case total > l.srv.opts.MaxInflightBytes:
+		l.refusePartial(c)
 	}
+}
+
+// refusePartial answers SYSTEM_BUSY to a request of which the header has arrived but not the whole body, and has the rest of it
+// skipped.
+func (l *loop) refusePartial(c *conn) {
+	head, _ := c.g.Peek(8)
+	size, err := l.frameLen(head)
+	headed := 8 + int(binary.BigEndian.Uint32(head[4:])&0xFFFFFF)
+	if err != nil || c.paused || headed > c.leftover || headed > partialBytes {
+		l.drop(c, ErrOverload)
+		return
+	}
+	b, _ := c.g.Peek(headed)
+	frame := append([]byte(nil), b...) // the same frame without a body
+	binary.BigEndian.PutUint32(frame, uint32(headed-4))
+	if err := codec.ParseFrame(frame, &l.req.Command); err != nil {
+		l.drop(c, fmt.Errorf("%w: %w", ErrBadFrame, err))
+		return
+	}
+	if !l.req.IsResponse() {
+		l.refuse(inflightCause(l.srv.opts.MaxInflightBytes))
+	}
+	c.skip = size
+	l.skip(c)
+	l.flush(c)
+}
+
+// skip discards what has arrived of a frame that was refused.
+func (l *loop) skip(c *conn) {
+	n := min(c.skip, c.g.InboundBuffered())
+	if n == 0 {
+		return
+	}
+	_, _ = c.g.Discard(n) // cannot fail, n bytes are there
+	c.skip -= n
+	c.leftover = max(0, c.leftover-n)
+	l.srv.inflight.Add(-int64(c.partial))
+	c.partial = 0
 }
 
 // goOn gives another turn to connections whose last one was cut short.
@@ -348,8 +415,14 @@ func (l *loop) goOn() {
 func (l *loop) sweep() {
 	now := l.now.Sub(l.srv.start)
 	for i := len(l.conns) - 1; i >= 0; i-- {
-		if i < len(l.conns) && now-l.conns[i].lastActive > l.srv.opts.IdleTimeout {
-			l.drop(l.conns[i], ErrIdle)
+		if i >= len(l.conns) {
+			continue
+		}
+		switch c := l.conns[i]; {
+		case now-c.lastActive > l.srv.opts.IdleTimeout:
+			l.drop(c, ErrIdle)
+		case c.paused && now-c.lastRead > l.srv.opts.IdleTimeout:
+			l.drop(c, ErrSlowReader)
 		}
 	}
 }

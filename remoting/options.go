@@ -21,7 +21,7 @@ type Options struct {
 	// Loops is the number of event loops. The default is the number of CPUs the process may use, at most 16.
 	Loops int
 	// ReadBufferBytes is what a loop reads at most in one turn from one connection, which bounds the work of a turn too. The
-	// default is 64 KiB.
+	// default is 256 KiB.
 	ReadBufferBytes int
 	// MaxFrameBytes is the longest frame accepted, without its 4 length bytes. The default is codec.MaxFrameBytes.
 	MaxFrameBytes int
@@ -77,7 +77,7 @@ func DefaultOptions() Options {
 	procs := runtime.GOMAXPROCS(0)
 	return Options{
 		Loops:                min(procs, 16),
-		ReadBufferBytes:      64 << 10,
+		ReadBufferBytes:      256 << 10,
 		MaxFrameBytes:        codec.MaxFrameBytes,
 		IdleTimeout:          120 * time.Second,
 		KeepAlive:            60 * time.Second,

@@ -210,17 +210,7 @@ func (p *Pool) close(ctx context.Context) error {
 	p.closed = true
 	p.work.Broadcast()
 	p.mu.Unlock()
-	ended := make(chan struct{})
-	go func() {
-		p.workers.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("end of the %s pool: %w", p.kind, ctx.Err())
-	}
+	return waitGroup(ctx, &p.workers, "of the "+p.kind.String()+" pool")
 }
 
 // invoke runs a handler; its panic becomes an error.

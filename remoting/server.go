@@ -62,12 +62,17 @@ func Open(opts Options) (*Server, error) {
 		closed: make(chan struct{}), lagged: make(chan struct{}, 1),
 		loops: make(map[gnet.EventLoop]*loop)}
 	for i, addr := range opts.Addrs {
+		table := opts.Table(i)
+		if table == nil {
+			s.closeListeners()
+			return nil, fmt.Errorf("remoting: no table of codes for %s", addr)
+		}
 		ln, err := listen(addr, opts.KeepAlive)
 		if err != nil {
 			s.closeListeners()
 			return nil, err
 		}
-		s.listeners = append(s.listeners, &listener{Listener: ln, index: i, table: opts.Table(i)})
+		s.listeners = append(s.listeners, &listener{Listener: ln, index: i, table: table})
 	}
 	engine, err := gnet.NewClient(&engine{srv: s}, gnet.WithNumEventLoop(opts.Loops), gnet.WithReadBufferCap(opts.ReadBufferBytes),
 		gnet.WithTCPNoDelay(gnet.TCPDelay), // package net has set TCP_NODELAY
@@ -142,15 +147,20 @@ func (s *Server) tick() {
 	defer sweep.Stop()
 	lag := time.NewTimer(time.Hour)
 	defer lag.Stop()
+	lagSet := false
 	for {
 		what := 0
 		select {
 		case <-s.closed:
 			return
 		case <-s.lagged:
-			lag.Reset(lagPeriod)
+			if !lagSet {
+				lagSet = true
+				lag.Reset(lagPeriod)
+			}
 			continue
 		case <-lag.C:
+			lagSet = false
 			what = askLag
 		case <-sweep.C:
 			what = askSweep
@@ -173,8 +183,7 @@ func (s *Server) shutDown(ctx context.Context) error {
 	s.closing.Store(true)
 	close(s.refusing)
 	s.closeListeners()
-	s.accepts.Wait()
-	var errs []error
+	errs := []error{waitGroup(ctx, &s.accepts, "of accepting")}
 	for _, p := range s.pools {
 		errs = append(errs, p.close(ctx))
 	}
@@ -193,14 +202,13 @@ func (s *Server) shutDown(ctx context.Context) error {
 	for _, l := range s.allLoops() {
 		l.stop()
 	}
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.engine.Stop() }()
-	select {
-	case err := <-stopped:
-		errs = append(errs, err)
-	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("end of the event loops: %w", ctx.Err()))
-	}
+	var stop sync.WaitGroup
+	stop.Go(func() {
+		if err := s.engine.Stop(); err != nil {
+			s.log.Warn("stop event loops", "err", err)
+		}
+	})
+	errs = append(errs, waitGroup(ctx, &stop, "of the event loops"))
 	return errors.Join(errs...)
 }
 
@@ -212,6 +220,21 @@ func (s *Server) flushed() bool {
 		}
 	}
 	return s.unsent.Load() <= 0
+}
+
+// waitGroup waits for goroutines to end, until ctx ends.
+func waitGroup(ctx context.Context, wg *sync.WaitGroup, what string) error {
+	ended := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end %s: %w", what, ctx.Err())
+	}
 }
 
 // waitUntil looks at a condition every millisecond until it is true or ctx ends. Only Close waits like this.
