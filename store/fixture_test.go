@@ -65,10 +65,9 @@ type fixtureManifest struct {
 }
 
 type fixtureMessage struct {
-	Topic, Keys, UniqKey string
-	CommitLogOffset      int64
-	StoreTimestamp       int64
-	SysFlag              int32
+	Topic, Keys, Tags, UniqKey string
+	CommitLogOffset            int64
+	StoreTimestamp             int64
 }
 
 func readManifest(t testing.TB, name string) *fixtureManifest {

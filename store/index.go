@@ -24,6 +24,10 @@ const (
 	keySeparator = ' '
 )
 
+// TagKeyPrefix makes a key of a message's tags, as Java 5.4.0 indexes them. On disk, do not change. Apache:
+// MessageConst.INDEX_TAG_TYPE.
+const TagKeyPrefix = "T#"
+
 // IndexOptions are the settings of the key index.
 type IndexOptions struct {
 	TableOptions
@@ -49,6 +53,7 @@ type Index struct {
 	resumePhys int64 // the newest message at the start: some of its keys may be in the index
 	refused    error // why the disk gave no file or no blocks, until retryAt
 	retryAt    time.Time
+	tagKey     []byte // scratch
 }
 
 // IndexResult is what Query found. Apache: QueryOffsetResult.
@@ -161,10 +166,10 @@ func (x *Index) list() []*indexFile {
 	return x.files
 }
 
-// Put indexes one message under its unique key (if any) and each blank-separated key. A message before EndPhysOffset
-// is in the index already and ignored. It does not allocate except for a new file. After an error, ErrNoSpace among
-// them, the message is not or only partly in the index. Apache: IndexService.buildIndex.
-func (x *Index) Put(topic string, uniqKey, keys []byte, physOffset, storeTimestampMs int64) error {
+// Put indexes one message under its unique key (if any), each blank-separated key, and its tags (if any). A message
+// before EndPhysOffset is in the index already and ignored. It does not allocate except for a new file. After an error,
+// ErrNoSpace among them, the message is not or only partly in the index. Apache: IndexService.buildIndex.
+func (x *Index) Put(topic string, uniqKey, keys, tags []byte, physOffset, storeTimestampMs int64) error {
 	if x.last != nil && physOffset < x.last.header.endPhys {
 		return nil
 	}
@@ -186,6 +191,10 @@ func (x *Index) Put(topic string, uniqKey, keys []byte, physOffset, storeTimesta
 		if err := x.put(topic, key, physOffset, storeTimestampMs); err != nil {
 			return err
 		}
+	}
+	if len(tags) > 0 {
+		x.tagKey = append(append(x.tagKey[:0], TagKeyPrefix...), tags...)
+		return x.put(topic, x.tagKey, physOffset, storeTimestampMs)
 	}
 	return nil
 }
@@ -265,7 +274,7 @@ func indexName(t time.Time) string {
 }
 
 // Query returns at most min(max, 64) messages of a topic with a key and a store time, in whole seconds, between beginMs
-// and endMs. Different keys may have the same hash: the caller compares. Apache: IndexService.queryOffset.
+// and endMs. For those with certain tags the key is TagKeyPrefix and the tags. Different keys may have the same hash: the caller compares. Apache: IndexService.queryOffset.
 func (x *Index) Query(topic, key string, max int, beginMs, endMs int64) (IndexResult, error) {
 	var r IndexResult
 	limit := min(max, maxQueryResults)
