@@ -27,6 +27,9 @@ const (
 	offsetVersionStep = 500
 	// groupSeparator stands between topic and group in the file's keys.
 	groupSeparator = '@'
+	// broadcastSuffix makes the group under which Java keeps the offsets of broadcasting clients. Such a group is no group
+	// where groups or topics are listed. Apache: BroadcastOffsetManager.
+	broadcastSuffix = "@broadcast"
 )
 
 // OffsetsOptions are the settings of the offset table.
@@ -137,8 +140,9 @@ func (o *Offsets) fileContent() *offsetFile {
 		GroupTopicMap: make(map[string][]string),
 	}
 	for key := range f.OffsetTable {
-		topic, group, _ := strings.Cut(key, string(groupSeparator))
-		f.GroupTopicMap[group] = append(f.GroupTopicMap[group], topic)
+		if topic, group, ok := strings.Cut(key, string(groupSeparator)); ok && isGroup(group) {
+			f.GroupTopicMap[group] = append(f.GroupTopicMap[group], topic)
+		}
 	}
 	for _, topics := range f.GroupTopicMap {
 		slices.Sort(topics)
@@ -160,9 +164,8 @@ func (s *offsetShard) findLocked(group, topic []byte) *groupOffsets {
 	return s.groups[string(s.key)]
 }
 
-// update changes a queue's offsets by change, which gets noOffsets for a new queue and returns false to leave things as
-// they are. It allocates only for a new queue.
-func (o *Offsets) update(group, topic []byte, queueID int32, change func(q *queueOffsets, value int64) bool, value int64) error {
+// update changes a queue's offsets by change, which gets noOffsets for a new queue. It allocates only for a new queue.
+func (o *Offsets) update(group, topic []byte, queueID int32, change func(q queueOffsets, value int64) queueOffsets, value int64) error {
 	s := o.shard(group, topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,14 +179,11 @@ func (o *Offsets) update(group, topic []byte, queueID int32, change func(q *queu
 	if !known && o.entries.Load() >= int64(o.opts.MaxOffsets) {
 		return fmt.Errorf("%w: %d offsets", ErrTableFull, o.opts.MaxOffsets)
 	}
-	if !change(&q, value) {
-		return nil
-	}
 	if g == nil {
 		g = &groupOffsets{topic: string(topic), group: string(group), queues: make(map[int32]queueOffsets)}
 		s.groups[string(s.key)] = g
 	}
-	g.queues[queueID] = q
+	g.queues[queueID] = change(q, value)
 	if !known {
 		o.entries.Add(1)
 	}
@@ -253,14 +253,14 @@ func (o *Offsets) noteCommit() {
 	}
 }
 
-func setCommitted(q *queueOffsets, queueOffset int64) bool {
+func setCommitted(q queueOffsets, queueOffset int64) queueOffsets {
 	q.committed = queueOffset
-	return true
+	return q
 }
 
-func setPulled(q *queueOffsets, queueOffset int64) bool {
+func setPulled(q queueOffsets, queueOffset int64) queueOffsets {
 	q.pulled = queueOffset
-	return true
+	return q
 }
 
 // Query returns the pending reset of a queue, or else what was committed.
@@ -292,12 +292,12 @@ func (o *Offsets) SetReset(group, topic string, queueID int32, queueOffset int64
 	if group == "" || topic == "" || queueID < 0 || queueOffset < 0 {
 		return fmt.Errorf("%w: reset %s of %q to %d in queue %d", ErrIllegal, topic, group, queueOffset, queueID)
 	}
-	err := o.update([]byte(group), []byte(topic), queueID, func(q *queueOffsets, value int64) bool {
+	err := o.update([]byte(group), []byte(topic), queueID, func(q queueOffsets, value int64) queueOffsets {
 		if q.reset == noOffset {
 			o.resets.Add(1)
 		}
 		q.reset, q.committed = value, value
-		return true
+		return q
 	}, queueOffset)
 	if err == nil {
 		o.changed()
@@ -358,6 +358,8 @@ func (g *groupOffsets) committed() map[int32]int64 {
 	return offsets
 }
 
+func isGroup(name string) bool { return strings.IndexByte(name, groupSeparator) < 0 }
+
 // any reports whether something is committed.
 func (g *groupOffsets) any() bool {
 	for _, q := range g.queues {
@@ -409,7 +411,7 @@ func (o *Offsets) TopicsOf(group string) []string {
 func (o *Offsets) GroupsOf(topic string) []string {
 	var groups []string
 	o.each(func(g *groupOffsets) bool {
-		if g.topic == topic && g.any() {
+		if g.topic == topic && isGroup(g.group) && g.any() {
 			groups = append(groups, g.group)
 		}
 		return true
@@ -436,7 +438,7 @@ func (o *Offsets) Clone(src, dst, topic string) error {
 
 // DeleteGroup forgets all offsets of a group, pending resets too. Apache: ConsumerOffsetManager.removeOffset.
 func (o *Offsets) DeleteGroup(group string) {
-	o.delete(func(g *groupOffsets) bool { return g.group == group })
+	o.delete(func(g *groupOffsets) bool { return strings.TrimSuffix(g.group, broadcastSuffix) == group })
 }
 
 // DeleteTopic forgets all offsets of a topic, pending resets too. Apache: ConsumerOffsetManager.cleanOffsetByTopic.
