@@ -174,14 +174,20 @@ func (t *Target) startNamesrv() error {
 }
 
 func (t *Target) startBroker() error {
+	if err := t.launchBroker(); err != nil {
+		return err
+	}
+	return t.awaitBroker()
+}
+
+// launchBroker starts the broker's process and does not wait until it serves.
+func (t *Target) launchBroker() error {
 	cmd, err := t.launch.broker(t)
 	if err != nil {
 		return err
 	}
-	if t.broker, err = startProcess(cmd); err != nil {
-		return err
-	}
-	return t.awaitBroker()
+	t.broker, err = startProcess(cmd)
+	return err
 }
 
 // Close ends what still runs. Ours has to end cleanly when asked; Apache's servers take their time, and are killed.
