@@ -137,6 +137,7 @@ func (l *loop) traffic(c *conn) {
 	l.now = l.srv.opts.Now()
 	l.turning = true
 	c.lastActive = l.now.Sub(l.srv.start)
+	was := l.uncount(c)
 	if c.skip > 0 {
 		l.skip(c)
 	}
@@ -151,7 +152,7 @@ func (l *loop) traffic(c *conn) {
 	case broken != nil:
 		l.drop(c, fmt.Errorf("%w: %w", ErrBadFrame, broken))
 	default:
-		l.keepLeftover(c)
+		l.keepLeftover(c, was)
 		if frames <= 0 && !c.gone && !c.paused {
 			l.again = append(l.again, c)
 			l.ask(askAgain)
@@ -165,6 +166,7 @@ func (l *loop) lastTraffic(c *conn) {
 		return
 	}
 	l.now = l.srv.opts.Now()
+	l.uncount(c)
 	c.paused = false
 	frames := math.MaxInt
 	_ = l.cutAll(c, &frames)
@@ -340,22 +342,28 @@ func (l *loop) answer(resp *codec.Command) {
 	}
 }
 
-// keepLeftover accounts for bytes that belong to a frame which is not complete, or to requests of a peer that does not read.
-func (l *loop) keepLeftover(c *conn) {
-	c.leftover = c.g.InboundBuffered()
-	partial := 0
-	if c.leftover > partialBytes {
-		partial = c.leftover
+// uncount takes the connection's leftover bytes out of those in flight and returns how many counted.
+func (l *loop) uncount(c *conn) int {
+	was := c.partial
+	if was > 0 {
+		l.srv.inflight.Add(-int64(was))
+		c.partial = 0
 	}
-	if partial == c.partial {
+	return was
+}
+
+// keepLeftover accounts for bytes that belong to a frame which is not complete, or to requests of a peer that does not read.
+// There were so many before the turn.
+func (l *loop) keepLeftover(c *conn, was int) {
+	c.leftover = c.g.InboundBuffered()
+	if c.leftover <= partialBytes {
 		return
 	}
-	grown := partial > c.partial
-	total := l.srv.inflight.Add(int64(partial - c.partial))
-	c.partial = partial
+	c.partial = c.leftover
+	total := l.srv.inflight.Add(int64(c.partial))
 	switch {
-	case !grown:
-	case c.paused && int64(partial) > l.srv.opts.MaxConnInflightBytes:
+	case c.partial <= was:
+	case c.paused && int64(c.partial) > l.srv.opts.MaxConnInflightBytes:
 		l.drop(c, ErrSlowReader)
 	case total > l.srv.opts.MaxInflightBytes:
 		l.refusePartial(c)
@@ -396,8 +404,7 @@ func (l *loop) skip(c *conn) {
 	_, _ = c.g.Discard(n) // cannot fail, n bytes are there
 	c.skip -= n
 	c.leftover = max(0, c.leftover-n)
-	l.srv.inflight.Add(-int64(c.partial))
-	c.partial = 0
+	l.uncount(c)
 }
 
 // goOn gives another turn to connections whose last one was cut short.
