@@ -1,20 +1,139 @@
-// Package namesrv is the name server: brokers register their topics with it and clients ask it where a topic lives.
+// Package namesrv is the name server: brokers register their topics with it and clients ask it where a topic lives. Name
+// servers know nothing of each other; each broker tells each of them.
 package namesrv
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apogee-mq/apogee/remoting"
 )
 
-// Server is a running name server.
-type Server struct{ opts Options }
+var errExpired = errors.New("namesrv: broker has been silent for too long")
+
+// Server is a running name server. Apache: NamesrvController.
+type Server struct {
+	log      *slog.Logger
+	now      func() time.Time
+	started  time.Time
+	settings atomic.Pointer[Settings]
+	routes   *routes
+	kv       *kvTable
+	remoting *remoting.Server
+
+	stop  context.CancelFunc
+	loops sync.WaitGroup
+	wake  chan struct{} // holds one token while closed is not empty
+
+	// mu guards the fields below.
+	mu sync.Mutex
+	// opts is what GET_NAMESRV_CONFIG shows; settings is the part of it in effect.
+	opts Options
+	// closed are the ended connections of brokers that are not yet taken out.
+	closed []remoting.Conn
+}
 
 // Open starts a name server; it listens when Open returns.
-func Open(opts Options) (*Server, error) { return nil, errors.New("namesrv: not there yet") }
+func Open(opts Options) (*Server, error) {
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{log: opts.Logger, now: opts.Now, started: opts.Now(), opts: opts, wake: make(chan struct{}, 1)}
+	s.settings.Store(&opts.Settings)
+	var err error
+	if s.kv, err = openKV(opts.KVConfigPath, opts.Logger); err != nil {
+		return nil, err
+	}
+	s.routes = newRoutes(&s.settings, func(topic string) string {
+		conf, _ := s.kv.get(orderTopicNamespace, topic)
+		return conf
+	})
+	serve := remoting.DefaultOptions()
+	serve.Addrs = []string{net.JoinHostPort(opts.BindAddress, strconv.Itoa(opts.ListenPort))}
+	serve.Table = func(int) *remoting.Table { return s.table() }
+	serve.IdleTimeout, serve.Logger, serve.Now = opts.IdleTimeout, opts.Logger, opts.Now
+	serve.OnClose = s.connClosed
+	if s.remoting, err = remoting.Open(serve); err != nil {
+		return nil, fmt.Errorf("name server: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.loops.Go(func() { s.scan(ctx) })
+	s.loops.Go(func() { s.takeOut(ctx) })
+	return s, nil
+}
 
 // Addr returns the address listened on.
-func (s *Server) Addr() netip.AddrPort { return netip.AddrPort{} }
+func (s *Server) Addr() netip.AddrPort { return s.remoting.Addrs()[0] }
 
 // Close stops accepting, answers what is in flight and returns when nothing runs any more.
-func (s *Server) Close(ctx context.Context) error { return nil }
+func (s *Server) Close(ctx context.Context) error {
+	err := s.remoting.Close(ctx)
+	s.stop()
+	s.loops.Wait()
+	return err
+}
+
+// connClosed runs on an event loop.
+func (s *Server) connClosed(conn remoting.Conn, _ error) {
+	if _, ok := s.routes.registered.Load(conn); !ok {
+		return
+	}
+	s.mu.Lock()
+	s.closed = append(s.closed, conn)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeOut takes out brokers at once when their connection has ended.
+func (s *Server) takeOut(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		}
+		s.mu.Lock()
+		closed := s.closed
+		s.closed = nil
+		s.mu.Unlock()
+		for _, conn := range closed {
+			for _, g := range s.routes.connClosed(conn) {
+				s.log.Warn("broker is gone, its connection has ended", "broker", g.name, "id", g.id, "cluster", g.cluster, "addr", g.addr)
+			}
+		}
+	}
+}
+
+// scan takes out brokers that have been silent for too long.
+func (s *Server) scan(ctx context.Context) {
+	timer := time.NewTimer(s.settings.Load().ScanInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		s.expire()
+		timer.Reset(s.settings.Load().ScanInterval)
+	}
+}
+
+func (s *Server) expire() {
+	for _, g := range s.routes.expire(s.now()) {
+		s.log.Warn("broker is gone, it has been silent for too long", "broker", g.name, "id", g.id, "cluster", g.cluster, "addr", g.addr)
+		g.conn.Close(errExpired)
+	}
+}

@@ -129,7 +129,10 @@ func text(field func(*Options) *string) key {
 func boolean(field func(*Options) *bool) key {
 	return key{live: true,
 		get: func(o *Options) string { return strconv.FormatBool(*field(o)) },
-		set: func(o *Options, v string) (err error) { *field(o), err = strconv.ParseBool(strings.ToLower(v)); return err },
+		set: func(o *Options, v string) (err error) {
+			*field(o), err = strconv.ParseBool(strings.ToLower(v))
+			return err
+		},
 	}
 }
 
@@ -227,4 +230,11 @@ func (o *Options) validate() error {
 		return errors.New("namesrv: options Logger and Now must be set")
 	}
 	return nil
+}
+
+// clone returns a copy that shares nothing that set changes.
+func (o *Options) clone() Options {
+	c := *o
+	c.kept = maps.Clone(o.kept)
+	return c
 }
