@@ -2,11 +2,24 @@ package broker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
+)
+
+const (
+	// firstBackOff is the wait after the first failed registration; it doubles up to the period.
+	firstBackOff = time.Second
+	// minChangeGap is the least time between two registrations for a change of topics; a slow one is followed by ten times
+	// what it took.
+	minChangeGap = 100 * time.Millisecond
+	registerWait = 6 * time.Second // Apache: registerBrokerTimeoutMills is 24 s for all name servers together
 )
 
 // RegistrarOptions say who registers where.
@@ -24,25 +37,247 @@ type RegistrarOptions struct {
 	// QueryFirst asks a name server for the version it holds and registers only when that is another one. Without it, as
 	// Java by default, every period sends all topics.
 	QueryFirst bool
-	// Topics returns all topics as they are to be registered, permissions bounded by the broker's, and their version.
+	// Topics returns all topics as they are to be registered, permissions bounded by the broker's, and their version. It is
+	// asked once a period and after Changed.
 	Topics func() codec.TopicConfigAndMapping
 	Client *remoting.Client
 	Logger *slog.Logger
 }
 
-// Registrar keeps a broker registered at its name servers.
+// Registrar keeps a broker registered at its name servers, each on its own: one that cannot be reached does not hold up the
+// others. It always sends all topics, since a name server that does not know the broker refuses a single one.
+// Apache: BrokerOuterAPI.registerBrokerAll.
 type Registrar struct {
-	opts RegistrarOptions
+	opts     RegistrarOptions
+	namesrvs []*namesrvLink
+	body     registerBody
+}
+
+// namesrvLink is the broker's side of one name server.
+type namesrvLink struct {
+	addr    string
+	changed chan struct{} // holds one token when the topics have changed
+
+	// mu is held while the name server is called, so that nothing is registered after Unregister.
+	mu   sync.Mutex
+	left bool
+	// known is whether the last call succeeded, asked whether there was one.
+	known, asked bool
 }
 
 // NewRegistrar returns a registrar that does nothing before Run.
-func NewRegistrar(opts RegistrarOptions) *Registrar { return &Registrar{opts: opts} }
+func NewRegistrar(opts RegistrarOptions) *Registrar {
+	r := &Registrar{opts: opts, body: registerBody{topics: opts.Topics, compressed: opts.Compressed}}
+	seen := make(map[string]bool)
+	for _, addr := range strings.Split(opts.Namesrvs, ";") {
+		if addr = strings.TrimSpace(addr); addr != "" && !seen[addr] {
+			seen[addr] = true
+			r.namesrvs = append(r.namesrvs, &namesrvLink{addr: addr, changed: make(chan struct{}, 1)})
+		}
+	}
+	return r
+}
 
-// Run registers until ctx ends.
-func (r *Registrar) Run(ctx context.Context) { <-ctx.Done() }
+// Run registers at once, every period and after each change, until ctx ends.
+func (r *Registrar) Run(ctx context.Context) {
+	var links sync.WaitGroup
+	for _, l := range r.namesrvs {
+		links.Go(func() { r.keep(ctx, l) })
+	}
+	links.Wait()
+}
 
 // Changed says that the topics have changed: they are registered soon. It does not wait.
-func (r *Registrar) Changed() {}
+func (r *Registrar) Changed() {
+	r.body.forget()
+	for _, l := range r.namesrvs {
+		select {
+		case l.changed <- struct{}{}:
+		default:
+		}
+	}
+}
 
-// Unregister tells every name server that the broker goes; nothing is registered afterwards.
-func (r *Registrar) Unregister(ctx context.Context) {}
+// Unregister tells every name server that the broker goes; nothing is registered afterwards. It returns when all have
+// answered or ctx ends.
+func (r *Registrar) Unregister(ctx context.Context) {
+	var calls sync.WaitGroup
+	for _, l := range r.namesrvs {
+		calls.Go(func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.left = true
+			if !l.known {
+				return
+			}
+			if err := r.call(ctx, l.addr, r.unregistration()); err != nil {
+				r.opts.Logger.Warn("unregister at name server", "namesrv", l.addr, "err", err)
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// keep keeps the broker registered at one name server.
+func (r *Registrar) keep(ctx context.Context, l *namesrvLink) {
+	backOff := firstBackOff
+	changed := true
+	for {
+		began := time.Now()
+		err := r.register(ctx, l, changed)
+		if ctx.Err() != nil {
+			return
+		}
+		wait, gap := r.opts.Period, max(minChangeGap, 10*time.Since(began))
+		if err != nil {
+			wait = min(backOff, r.opts.Period)
+			gap = wait
+			backOff = min(2*backOff, r.opts.Period)
+		} else {
+			backOff = firstBackOff
+		}
+		if changed = r.pause(ctx, l, gap, wait); ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// pause waits for a change, but at least for gap, or until wait is over. It reports whether there was a change.
+func (r *Registrar) pause(ctx context.Context, l *namesrvLink, gap, wait time.Duration) bool {
+	gap = min(gap, wait)
+	timer := time.NewTimer(gap)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	}
+	timer.Reset(wait - gap)
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+		select {
+		case <-l.changed:
+			return true
+		default:
+		}
+	case <-l.changed:
+		return true
+	}
+	return false
+}
+
+// register registers once and logs when that goes otherwise than the time before.
+func (r *Registrar) register(ctx context.Context, l *namesrvLink, changed bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, registerWait)
+	defer cancel()
+	err := r.send(ctx, l, changed)
+	if ctxErr := ctx.Err(); err != nil && errors.Is(ctxErr, context.Canceled) {
+		return err
+	}
+	switch known := err == nil; {
+	case known && !l.known:
+		r.opts.Logger.Info("registered at name server", "namesrv", l.addr, "broker", r.opts.Broker, "addr", r.opts.Addr)
+	case !known && (l.known || !l.asked):
+		r.opts.Logger.Warn("cannot register at name server, trying again", "namesrv", l.addr, "err", err)
+	}
+	l.known, l.asked = err == nil, true
+	return err
+}
+
+func (r *Registrar) send(ctx context.Context, l *namesrvLink, changed bool) error {
+	body, version, err := r.body.encoded()
+	if err != nil {
+		return err
+	}
+	if r.opts.QueryFirst && !changed {
+		same, err := r.sameVersion(ctx, l.addr, version)
+		if err != nil || same {
+			return err
+		}
+	}
+	return r.call(ctx, l.addr, r.registration(body))
+}
+
+// sameVersion asks a name server whether it holds that version of the topics, which is a sign of life too.
+func (r *Registrar) sameVersion(ctx context.Context, addr string, version codec.DataVersion) (bool, error) {
+	body, err := codec.MarshalJSON(version)
+	if err != nil {
+		return false, err
+	}
+	resp, err := r.opts.Client.Call(ctx, addr, request(codec.QueryDataVersion, body, &codec.QueryDataVersionHeader{
+		BrokerName: r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, BrokerID: r.opts.BrokerID}))
+	if err != nil {
+		return false, err
+	}
+	if resp.Code != codec.Success {
+		return false, fmt.Errorf("name server answers %d: %s", resp.Code, resp.Remark)
+	}
+	changed, _ := resp.Field("changed")
+	return string(changed) == "false", nil
+}
+
+func (r *Registrar) registration(body []byte) *codec.Command {
+	acting := false
+	return request(codec.RegisterBroker, body, &codec.RegisterBrokerHeader{
+		BrokerName: r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, HAServerAddr: r.opts.HAAddr,
+		BrokerID: r.opts.BrokerID, EnableActingMaster: &acting, Compressed: r.opts.Compressed, BodyCRC32: int32(codec.BodyCRC(body))})
+}
+
+func (r *Registrar) unregistration() *codec.Command {
+	return request(codec.UnregisterBroker, nil, &codec.UnregisterBrokerHeader{
+		BrokerName: r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, BrokerID: r.opts.BrokerID})
+}
+
+// call calls a name server; an answer other than success is an error.
+func (r *Registrar) call(ctx context.Context, addr string, c *codec.Command) error {
+	resp, err := r.opts.Client.Call(ctx, addr, c)
+	if err != nil {
+		return err
+	}
+	if resp.Code != codec.Success {
+		return fmt.Errorf("name server answers %d: %s", resp.Code, resp.Remark)
+	}
+	return nil
+}
+
+func request(code int32, body []byte, header any) *codec.Command {
+	return &codec.Command{Code: code, Language: codec.LanguageJava, Version: codec.Version, Header: header, Body: body}
+}
+
+// registerBody is the encoded body of a registration, made once for all name servers and again when the version of the
+// topics is another one.
+type registerBody struct {
+	topics     func() codec.TopicConfigAndMapping
+	compressed bool
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	made    bool
+	version codec.DataVersion
+	body    []byte
+}
+
+func (b *registerBody) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.made = false
+}
+
+func (b *registerBody) encoded() ([]byte, codec.DataVersion, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if table := b.topics(); !b.made || b.version != table.DataVersion {
+		body, err := codec.EncodeRegisterBrokerBody(&codec.RegisterBrokerBody{TopicConfigSerializeWrapper: table}, b.compressed, codec.Version)
+		if err != nil {
+			return nil, b.version, err
+		}
+		b.body, b.version, b.made = body, table.DataVersion, true
+	}
+	return b.body, b.version, nil
+}
