@@ -328,7 +328,8 @@ func (t *confTable[V]) write() error {
 	}
 	t.next, t.writing, t.dirty = nil, b, false
 	values := t.copyLocked()
-	version := *t.version.Load()
+	before := t.version.Load()
+	version := *before
 	if b != nil {
 		version = t.nextVersion(len(b.changes))
 		for name, v := range b.changes {
@@ -345,12 +346,20 @@ func (t *confTable[V]) write() error {
 	if err == nil {
 		err = t.file.save(text)
 	}
-	t.finish(b, err)
+	t.mu.Lock()
+	if b != nil && err == nil {
+		if t.version.Load() != before { // putNow came between: the file is behind, and dirty says so
+			version = t.nextVersion(len(b.changes))
+		}
+		t.version.Store(&version)
+	}
+	t.finishLocked(b, err)
+	t.mu.Unlock()
+	t.tell(b, err)
 	return err
 }
 
-func (t *confTable[V]) finish(b *batch[V], err error) {
-	t.mu.Lock()
+func (t *confTable[V]) finishLocked(b *batch[V], err error) {
 	t.writing = nil
 	if err != nil {
 		t.dirty = true
@@ -359,9 +368,11 @@ func (t *confTable[V]) finish(b *batch[V], err error) {
 		for name, v := range b.changes {
 			t.publishLocked(name, v)
 		}
-		t.bumpLocked(len(b.changes))
 	}
-	t.mu.Unlock()
+}
+
+// tell lets those who wait for a batch go on.
+func (t *confTable[V]) tell(b *batch[V], err error) {
 	if b == nil {
 		return
 	}
