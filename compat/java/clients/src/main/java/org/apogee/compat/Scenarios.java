@@ -18,8 +18,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.regex.Pattern;
 
 /**
- * Runs scenarios against a name server and prints one line each: PASS name ms, or FAIL name reason. Exit code 0 when all
- * passed, 1 when one failed, 2 for a command line that makes no sense.
+ * Runs scenarios against a name server and prints one line each: PASS name ms, or FAIL name reason; at the end DONE and how
+ * many there were. Exit code 0 when all passed, 1 when one failed, 2 for a command line that makes no sense.
  */
 public final class Scenarios {
     private static final String USAGE = "usage: Scenarios --namesrv host:port [--scenario name|all] [--match regexp]"
@@ -134,6 +134,7 @@ public final class Scenarios {
             for (Future<Boolean> f : pool.invokeAll(jobs)) {
                 passed &= f.get();
             }
+            say("DONE " + names.size());
             return passed;
         } finally {
             pool.shutdownNow();

@@ -1,0 +1,171 @@
+package compat
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestJavaClient runs every scenario of java/clients with each version of the Java client. A single one is
+// -run 'TestJavaClient/4.9.8/send-sync'.
+func TestJavaClient(t *testing.T) {
+	needJava(t)
+	tg := onShared(t)
+	for _, version := range javaVersions {
+		t.Run(version, func(t *testing.T) {
+			start := time.Now()
+			results := runJava(t, tg, version, "--match", chosenScenarios())
+			t.Logf("%d scenarios in %v", len(results), time.Since(start).Round(time.Millisecond))
+			for _, r := range results {
+				t.Run(r.name, func(t *testing.T) {
+					require.True(t, r.passed, r.text)
+					t.Log(r.text, "ms")
+				})
+			}
+		})
+	}
+}
+
+// eachJavaPair runs f with producer and consumer of different versions, both ways.
+func eachJavaPair(t *testing.T, f func(t *testing.T, producer, consumer string)) {
+	for i, producer := range javaVersions {
+		consumer := javaVersions[(i+1)%len(javaVersions)]
+		t.Run(producer+" to "+consumer, func(t *testing.T) { f(t, producer, consumer) })
+	}
+}
+
+// TestJavaBrokerKill kills the broker under a producer and a consumer that stay, twice, and starts it again.
+func TestJavaBrokerKill(t *testing.T) {
+	needJava(t)
+	tg := onOwn(t)
+	eachJavaPair(t, func(t *testing.T, producerVersion, consumerVersion string) {
+		topic, group := newTopic(t, tg, 4), newGroup(t, tg)
+		consumer := startSteady(t, tg, consumerVersion, "steady-consumer", topic, group)
+		producer := startSteady(t, tg, producerVersion, "steady-producer", topic, unique("PG"))
+		for range 2 {
+			producer.awaitMoreAcks(t, 300)
+			consumer.awaitMoreGot(t, 100)
+			tg.KillBroker(t)
+			producer.awaitError(t)
+			tg.StartBroker(t)
+		}
+		producer.awaitMoreAcks(t, 300)
+		finishAll(t, producer, consumer)
+	})
+}
+
+// TestJavaBrokerRestart stops the broker cleanly under clients that stay.
+func TestJavaBrokerRestart(t *testing.T) {
+	needJava(t)
+	tg := onOwn(t)
+	eachJavaPair(t, func(t *testing.T, producerVersion, consumerVersion string) {
+		topic, group := newTopic(t, tg, 2), newGroup(t, tg)
+		consumer := startSteady(t, tg, consumerVersion, "steady-consumer", topic, group)
+		producer := startSteady(t, tg, producerVersion, "steady-producer", topic, unique("PG"))
+		producer.awaitMoreAcks(t, 200)
+		tg.StopBroker(t)
+		producer.awaitError(t)
+		tg.StartBroker(t)
+		producer.awaitMoreAcks(t, 200)
+		finishAll(t, producer, consumer)
+	})
+}
+
+// TestJavaNamesrvRestart takes the name server away under clients that stay, which do not notice, and starts it again
+// empty; new clients then find the broker through it.
+func TestJavaNamesrvRestart(t *testing.T) {
+	needJava(t)
+	tg := onOwn(t, WithConf("registerNameServerPeriod", "10000"))
+	eachJavaPair(t, func(t *testing.T, producerVersion, consumerVersion string) {
+		topic, group := newTopic(t, tg, 4), newGroup(t, tg)
+		consumer := startSteady(t, tg, consumerVersion, "steady-consumer", topic, group)
+		producer := startSteady(t, tg, producerVersion, "steady-producer", topic, unique("PG"))
+		producer.awaitMoreAcks(t, 200)
+		tg.StopNamesrv(t)
+		producer.awaitMoreAcks(t, 300)
+		consumer.awaitMoreGot(t, 300)
+		tg.StartNamesrv(t)
+		eventually(t, 60*time.Second, func() error {
+			_, err := routeOf(tg.Namesrv(), topic)
+			return err
+		})
+		requireJava(t, tg, consumerVersion, "--scenario", "send-sync,push-concurrent,admin-topic")
+		producer.awaitMoreAcks(t, 100)
+		finishAll(t, producer, consumer)
+		require.Empty(t, producer.errors, "sends that failed")
+	})
+}
+
+// TestJavaWritePerm takes the broker's write permission away at the name server, hence on servers of its own.
+func TestJavaWritePerm(t *testing.T) {
+	needJava(t)
+	tg := onOwn(t)
+	for _, version := range javaVersions {
+		t.Run(version, func(t *testing.T) {
+			requireJava(t, tg, version, "--scenario", "namesrv-write-perm")
+		})
+	}
+}
+
+// mixedLauncher takes the name server of one kind and the broker of another.
+type mixedLauncher struct{ namesrvs, brokers launcher }
+
+func (mixedLauncher) server(*Target) (*command, error) {
+	return nil, errors.New("servers of two kinds do not run in one process")
+}
+
+func (l mixedLauncher) namesrv(t *Target) (*command, error) { return l.namesrvs.namesrv(t) }
+func (l mixedLauncher) broker(t *Target) (*command, error)  { return l.brokers.broker(t) }
+
+// startMixed runs a name server of the one kind and a broker of the other.
+func startMixed(t *testing.T, broker Kind) *Target {
+	t.Helper()
+	tg, err := newTarget(broker, t.TempDir())
+	require.NoError(t, err)
+	other := newApogeeLauncher
+	if broker == Apogee {
+		other = newApacheLauncher
+	}
+	namesrvs, err := other()
+	require.NoError(t, err)
+	tg.launch = mixedLauncher{namesrvs: namesrvs, brokers: tg.launch}
+	t.Cleanup(func() {
+		if err := tg.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(tg.logs())
+		}
+	})
+	require.NoError(t, tg.start())
+	return tg
+}
+
+// TestJavaServers lets our name server serve Apache's broker, and Apache's name server ours. Java clients have to find no
+// difference, and a broker that is gone has to leave the route.
+func TestJavaServers(t *testing.T) {
+	needJava(t)
+	if needTarget(t) != Apogee {
+		t.Skip("needs our servers beside Apache's")
+	}
+	for _, c := range []struct {
+		name, version string
+		broker        Kind
+	}{
+		{"apache broker at our name server", javaVersions[0], Apache},
+		{"our broker at apache name server", javaVersions[1], Apogee},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tg := startMixed(t, c.broker)
+			requireJava(t, tg, c.version)
+			topic := newTopic(t, tg, 3)
+			tg.KillBroker(t)
+			eventually(t, 30*time.Second, func() error { return routeGone(tg, topic) })
+			tg.StartBroker(t)
+			require.Equal(t, 3, awaitRoute(t, tg, topic).QueueDatas[0].ReadQueueNums)
+			requireJava(t, tg, c.version, "--scenario", "send-sync,push-concurrent,namesrv-write-perm")
+		})
+	}
+}
