@@ -42,7 +42,8 @@ type Options struct {
 	SegmentBytes int64
 	// QueueSegmentEntries is the number of entries of a new consume queue file. The default value is 300,000.
 	QueueSegmentEntries int
-	// MaxMappedQueues bounds the consume queue files that are mapped at one time. The default value is 8,192.
+	// MaxMappedQueues bounds the consume queue files that are mapped at one time. The default value is 16,384;
+	// Linux allows a process 65,530 mappings in all.
 	MaxMappedQueues int
 
 	// FlushMode is when AfterFlush answers. The default value is FlushAsync.
@@ -63,6 +64,10 @@ type Options struct {
 	// TopicExists, if set, tells recovery which topics have queues; messages of others get no queue entry. The default
 	// value is nil: every topic has.
 	TopicExists func(topic string) bool
+
+	// DelayLevels are the rests of delayed messages; recovery computes due times from them. The default value is that of
+	// DefaultDelayLevels.
+	DelayLevels DelayLevels
 
 	// HotBytes is how far behind the end of the log data counts as being in memory. The default value is 40 % of RAM.
 	HotBytes int64
@@ -119,7 +124,7 @@ func DefaultOptions(dir string) Options {
 		CommitLogDir:        filepath.Join(dir, "commitlog"),
 		SegmentBytes:        1 << 30,
 		QueueSegmentEntries: 300000,
-		MaxMappedQueues:     8192,
+		MaxMappedQueues:     16384,
 		FlushInterval:       500 * time.Millisecond,
 		QueueFlushInterval:  time.Second,
 		SyncFlushTimeout:    5 * time.Second,
@@ -164,6 +169,13 @@ func (o *Options) validate() error {
 		return errors.New("store host is not set")
 	case o.FlushInterval <= 0 || o.QueueFlushInterval <= 0 || o.SyncFlushTimeout <= 0:
 		return errors.New("flush intervals must be positive")
+	}
+	if o.DelayLevels == nil {
+		levels, err := ParseDelayLevels(DefaultDelayLevels)
+		if err != nil {
+			return err
+		}
+		o.DelayLevels = levels
 	}
 	o.MaxMappedQueues = max(o.MaxMappedQueues, 16)
 	o.AllocChunkBytes = max(o.AllocChunkBytes, 64<<10)

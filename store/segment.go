@@ -1,4 +1,305 @@
 package store
 
-// segment is one file of the commit log, mapped for its whole length.
-type segment struct{}
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/edsrzf/mmap-go"
+)
+
+// populateBytes is how much of a mapping is made present by one call: large enough for the kernel to work in large
+// folios, small enough to hold up nobody.
+const populateBytes = 4 << 20
+
+var pageBytes = int64(os.Getpagesize())
+
+// faultFunc is Options.Faults; nil never fails.
+type faultFunc func(op FileOp, path string) error
+
+func (f faultFunc) check(op FileOp, path string) error {
+	if f == nil {
+		return nil
+	}
+	if err := f(op, path); err != nil {
+		return wrapFileError(op, path, err)
+	}
+	return nil
+}
+
+// wrapFileError names the act and the file, and makes a full disk an ErrNoSpace.
+func wrapFileError(op FileOp, path string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%s %s: %w: %w", op, path, ErrNoSpace, err)
+	}
+	return fmt.Errorf("%s %s: %w", op, path, err)
+}
+
+// segment is one file, mapped for its whole length: of the commit log, or of a consume queue while it is in use. No
+// descriptor is kept. Apache: DefaultMappedFile.
+//
+// Whoever looks at data holds a reference; the one that drops the last reference unmaps. Data is written by one
+// goroutine at a time and only below ready, where blocks are allocated: a page without a block would be a SIGBUS on a
+// full disk instead of an error. Readers look only at what a watermark (written, or a queue's max) covers.
+type segment struct {
+	base int64 // position of the first byte, the file's name
+	size int64
+	path string
+
+	data mmap.MMap
+	refs atomic.Int64
+
+	faults    faultFunc
+	allocated int64        // has blocks up to here; belongs to the goroutine that calls extend
+	ready     atomic.Int64 // may be written up to here
+}
+
+// segmentName is the name of a file that begins at base, on disk, do not change. Apache: UtilAll.offset2FileName.
+func segmentName(base int64) string { return fmt.Sprintf("%020d", base) }
+
+// segmentBase reads a name made by segmentName.
+func segmentBase(name string) (base int64, ok bool) {
+	if len(name) != 20 {
+		return 0, false
+	}
+	for i := range len(name) {
+		if name[i] < '0' || name[i] > '9' {
+			return 0, false
+		}
+	}
+	base, err := strconv.ParseInt(name, 10, 64)
+	return base, err == nil
+}
+
+// createSegment makes an empty file of size bytes without blocks, in place of what is there.
+func createSegment(dir string, base, size int64, faults faultFunc) (*segment, error) {
+	path := filepath.Join(dir, segmentName(base))
+	if err := faults.check(OpCreate, path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, wrapFileError(OpCreate, path, err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		return nil, wrapFileError(OpCreate, path, err)
+	}
+	return mapSegment(f, path, base, size, faults)
+}
+
+// openSegment maps an existing file. Nothing of it is ready to be written.
+func openSegment(path string, base int64, faults faultFunc) (*segment, error) {
+	if err := faults.check(OpRead, path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, wrapFileError(OpRead, path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, wrapFileError(OpRead, path, err)
+	}
+	return mapSegment(f, path, base, info.Size(), faults)
+}
+
+func mapSegment(f *os.File, path string, base, size int64, faults faultFunc) (*segment, error) {
+	if err := faults.check(OpMap, path); err != nil {
+		return nil, err
+	}
+	data, err := mmap.MapRegion(f, int(size), mmap.RDWR, 0, 0)
+	if err != nil {
+		return nil, wrapFileError(OpMap, path, err)
+	}
+	s := &segment{base: base, size: size, path: path, data: data, faults: faults}
+	s.refs.Store(1)
+	return s, nil
+}
+
+// acquire takes a reference; false when the segment is on its way out.
+func (s *segment) acquire() bool {
+	for {
+		n := s.refs.Load()
+		if n <= 0 {
+			return false
+		}
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release gives a reference back.
+func (s *segment) release() {
+	if s.refs.Add(-1) == 0 {
+		// The mapping was made by mapSegment and nobody can see it any more, so there is nothing to do about an error.
+		_ = s.data.Unmap()
+	}
+}
+
+// end is the position after the last byte.
+func (s *segment) end() int64 { return s.base + s.size }
+
+// extend makes the bytes below to ready: blocks in steps of chunk, pages present. One goroutine at a time calls it.
+func (s *segment) extend(to, chunk int64) error {
+	to = min(roundUp(to, pageBytes), s.size)
+	if to > s.allocated {
+		end := min(roundUp(max(to, s.allocated+chunk), pageBytes), s.size)
+		if err := allocateFile(s.path, s.allocated, end-s.allocated, s.faults); err != nil {
+			return err
+		}
+		s.allocated = end
+	}
+	for from := s.ready.Load(); from < to; {
+		step := min(from&^(populateBytes-1)+populateBytes, to)
+		start := from &^ (pageBytes - 1)
+		if err := populate(s.data[start:step]); err != nil {
+			return wrapFileError(OpAllocate, s.path, err)
+		}
+		s.ready.Store(step)
+		from = step
+	}
+	return nil
+}
+
+// startAt says that bytes below pos are in use, so that extend begins there.
+func (s *segment) startAt(pos int64) {
+	s.allocated = pos &^ (pageBytes - 1)
+	s.ready.Store(pos)
+}
+
+// flush writes the bytes in [from, to) to disk and waits.
+func (s *segment) flush(from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	if err := s.faults.check(OpFlush, s.path); err != nil {
+		return err
+	}
+	if err := syncMapping(s.path, s.data, from&^(pageBytes-1), to); err != nil {
+		return wrapFileError(OpFlush, s.path, err)
+	}
+	return nil
+}
+
+// zeroFrom makes all bytes from pos on zero, so that what a crash or an earlier recovery left there is never taken for
+// data once the file has grown up to it. It frees the blocks where the file system can.
+func (s *segment) zeroFrom(pos int64) error {
+	if pos >= s.size {
+		return nil
+	}
+	if err := s.faults.check(OpWrite, s.path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return wrapFileError(OpWrite, s.path, err)
+	}
+	defer f.Close()
+	edge := min(roundUp(pos, pageBytes), s.size)
+	if err := s.zeroRange(f, pos, edge); err != nil {
+		return err
+	}
+	if edge < s.size && punchHole(f, edge, s.size-edge) != nil {
+		return s.zeroRange(f, edge, s.size)
+	}
+	return nil
+}
+
+// zeroRange overwrites what is not zero in [from, to). It writes through f: a page without a block stays untouched.
+func (s *segment) zeroRange(f *os.File, from, to int64) error {
+	const step = 1 << 20
+	var zeros []byte
+	for from < to {
+		n := min(to-from, step)
+		if !allZero(s.data[from : from+n]) {
+			if zeros == nil {
+				zeros = make([]byte, step)
+			}
+			if _, err := f.WriteAt(zeros[:n], from); err != nil {
+				return wrapFileError(OpWrite, s.path, err)
+			}
+		}
+		from += n
+	}
+	return nil
+}
+
+// remove deletes the file and drops the list's reference; readers keep what they hold.
+func (s *segment) remove() error {
+	defer s.release()
+	if err := s.faults.check(OpRemove, s.path); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return wrapFileError(OpRemove, s.path, err)
+	}
+	return nil
+}
+
+// allocateFile gives [off, off+n) of a file disk blocks without changing its length or its bytes.
+func allocateFile(path string, off, n int64, faults faultFunc) error {
+	if err := faults.check(OpAllocate, path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return wrapFileError(OpAllocate, path, err)
+	}
+	defer f.Close()
+	if err := allocateBlocks(f, off, n); err != nil {
+		return wrapFileError(OpAllocate, path, err)
+	}
+	return nil
+}
+
+// writeBlocks is allocateBlocks for file systems without such a call: it writes what is there again, one byte a block,
+// as posix_fallocate does. Nobody else writes to the range meanwhile.
+func writeBlocks(f *os.File, off, n int64) error {
+	var b [1]byte
+	for end := off + n; off < end; off = off&^4095 + 4096 {
+		if _, err := f.ReadAt(b[:], off); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b[:], off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return wrapFileError(OpFlush, dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return wrapFileError(OpFlush, dir, err)
+	}
+	return nil
+}
+
+func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
+
+func allZero(b []byte) bool {
+	for len(b) >= 8 {
+		if b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7] != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

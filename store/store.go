@@ -4,7 +4,15 @@
 package store
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/apogee-mq/apogee/codec"
 )
 
 // Message is a message to put. Body and Properties are copied before Put returns. Apache: MessageExtBrokerInner.
@@ -40,6 +48,9 @@ type BatchPutResult struct {
 	Count                 int
 	// PhysOffsets has one entry for each message; the slice is reused by the next PutBatch with the same result.
 	PhysOffsets []int64
+
+	record   record
+	contents []content
 }
 
 // GetStatus is the outcome of a Get. Apache: GetMessageStatus.
@@ -108,6 +119,7 @@ type GetResult struct {
 	Cold bool
 
 	held []*segment
+	end  int64 // physical offset after the last part
 }
 
 // Arrival tells that entries became visible in a queue, up to and with QueueOffset.
@@ -124,92 +136,235 @@ type Arrival struct {
 	StoreTimestampMs int64
 }
 
-// Store is an open store directory. All methods may be called from any goroutine.
+// Store is an open store directory. All methods may be called from any goroutine. Apache: DefaultMessageStore.
 type Store struct {
-	opts Options
+	opts       Options
+	host       storeHost
+	log        *commitLog
+	queues     *queues
+	index      *indexer
+	deleted    *deletions
+	dispatcher *dispatcher
+	flusher    *flusher
+	lock       *dirLock
+
+	warmFrom int64 // physical offset behind which pages were read or written since Open
+	closed   atomic.Bool
+	readOnly atomic.Bool
+	stop     chan struct{}  // closed when appends have stopped
+	loops    sync.WaitGroup // all but the dispatcher
+	drained  sync.WaitGroup // the dispatcher
+	closing  sync.Mutex     // one Close or DeleteTopic at a time
 }
 
-// Open opens or creates the store in opts.Dir and recovers it.
+// storeHost is Options.StoreHost as records hold it.
+type storeHost struct {
+	addr netip.AddrPort
+	flag int32
+}
+
+// Open opens or creates the store in opts.Dir and recovers it. The error is ErrInUse when another process has it open,
+// ErrForeign for a directory of another kind, ErrCorrupt for a commit log that cannot be one.
 func Open(opts Options) (*Store, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	return nil, ErrClosed
+	if err := refuseForeign(opts.Dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make store directory: %w", err)
+	}
+	lock, err := takeLock(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(opts)
+	s.lock = lock
+	if err := s.recover(); err != nil {
+		s.unmap()
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", opts.Dir, err), lock.release())
+	}
+	s.start()
+	return s, nil
 }
 
-// Close stops the store's goroutines, flushes everything and marks the stop as a clean one.
-func (s *Store) Close() error { return ErrClosed }
+func newStore(opts Options) *Store {
+	s := &Store{opts: opts, stop: make(chan struct{})}
+	s.host.addr = netip.AddrPortFrom(opts.StoreHost.Addr().Unmap(), opts.StoreHost.Port())
+	if s.host.addr.Addr().Is6() {
+		s.host.flag = codec.SysStoreHostV6
+	}
+	s.log = &commitLog{opts: &s.opts}
+	s.log.dir, s.log.faults = opts.CommitLogDir, opts.Faults
+	s.log.list.Store(new([]*segment))
+	s.queues = newQueues(&s.opts, s.log.minPhys)
+	s.index = &indexer{log: s.log}
+	s.deleted = &deletions{}
+	s.dispatcher = newDispatcher(s)
+	s.flusher = &flusher{s: s, wake: make(chan struct{}, 1)}
+	s.flusher.waiters.timeout = opts.SyncFlushTimeout
+	s.log.feeder.fed = s.flusher.pace
+	return s
+}
 
-// Put appends a message. It does not wait for a disk: ErrWouldBlock says that the pages behind the log's end are not
-// ready, and PutWait waits for them. It does not allocate.
-func (s *Store) Put(m *Message, r *PutResult) error { return ErrClosed }
+// recover brings log, queues and index to agree, in Java's order.
+func (s *Store) recover() error {
+	_, err := os.Stat(abortPath(s.opts.Dir))
+	clean := errors.Is(err, os.ErrNotExist)
+	if err := s.log.load(s.opts.SegmentBytes, s.opts.Logger); err != nil {
+		return err
+	}
+	check, err := readCheckpoint(s.opts.Dir, s.opts.Faults)
+	if err != nil {
+		return err
+	}
+	s.flusher.check, s.flusher.saved = check, check
+	if err := s.deleted.load(s.opts.Dir, s.log.minPhys(), s.opts.Faults); err != nil {
+		return err
+	}
+	if err := s.openIndex(!clean, check.indexMs); err != nil {
+		return err
+	}
+	if err := writeAbort(s.opts.Dir); err != nil { // from here on files change
+		return err
+	}
+	if err := s.emptyTrash(); err != nil {
+		return err
+	}
+	r := recovery{s: s, clean: clean, check: check, redo: make(map[*queue]bool)}
+	if err := r.run(); err != nil {
+		return err
+	}
+	if err := s.flusher.flushRange(max(r.from, s.log.minPhys()), r.end); err != nil {
+		return err
+	}
+	if err := s.log.startAppends(r.end); err != nil {
+		return err
+	}
+	s.log.lastMs.Store(r.lastMs)
+	s.flusher.physicMs.Store(r.lastMs)
+	s.dispatcher.done.Store(r.end)
+	s.dispatcher.doneMs.Store(r.lastMs)
+	s.dispatcher.lastMs = r.lastMs
+	s.warmFrom = r.from
+	if s.index.index != nil {
+		s.index.start(max(s.index.index.EndPhysOffset(), s.log.minPhys()), r.end)
+	}
+	return nil
+}
 
-// PutWait is Put that waits for the next segment.
-func (s *Store) PutWait(m *Message, r *PutResult) error { return ErrClosed }
+func (s *Store) openIndex(abnormal bool, checkpointMs int64) (err error) {
+	if !s.opts.IndexEnabled {
+		return nil
+	}
+	s.index.index, err = OpenIndex(IndexOptions{
+		TableOptions: TableOptions{Now: s.opts.Now, Faults: s.opts.Faults, Logger: s.opts.Logger},
+		Dir:          filepath.Join(s.opts.Dir, "index"),
+		Slots:        s.opts.IndexSlots,
+		Entries:      s.opts.IndexEntries,
+	}, abnormal, checkpointMs)
+	return err
+}
 
-// PutBatch appends the messages of the batch body m.Body, contiguous in one segment. Errors as Put.
-func (s *Store) PutBatch(m *Message, r *BatchPutResult) error { return ErrClosed }
+// start runs the store's goroutines; Close ends them.
+func (s *Store) start() {
+	s.loops.Go(func() { s.log.feeder.run(s.stop) })
+	s.loops.Go(func() { s.flusher.run(s.stop) })
+	s.loops.Go(func() { s.flusher.runQueues(s.stop) })
+	if s.index.index != nil && !s.index.live {
+		s.loops.Go(func() { s.index.catchUp(s.dispatcher.done.Load, s.stop) })
+	}
+	s.drained.Go(func() { s.dispatcher.run(s.stop) })
+}
 
-// PutBatchWait is PutBatch that waits for the next segment.
-func (s *Store) PutBatchWait(m *Message, r *BatchPutResult) error { return ErrClosed }
+// Close stops the store's goroutines, flushes everything and marks the stop as a clean one, unless a flush failed or
+// messages could not be made visible: then the next Open recovers. Parts of results that are not released stay valid.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed.Load() {
+		return nil
+	}
+	s.log.stopAppends(ErrClosed)
+	close(s.stop)
+	s.loops.Wait()
+	s.drained.Wait()
+	s.closed.Store(true)
+	s.flusher.log()
+	s.flusher.waiters.fail(ErrClosed)
+	s.flusher.queues(true)
+
+	var errs []error
+	clean := !s.readOnly.Load() && s.Dispatched() == s.Written()
+	if s.index.index != nil {
+		if err := s.index.index.Close(); err != nil {
+			errs, clean = append(errs, err), false
+		}
+	}
+	errs = append(errs, s.log.feeder.close())
+	s.unmap()
+	if clean {
+		errs = append(errs, removeAbort(s.opts.Dir))
+	} else {
+		s.opts.Logger.Warn("store was not closed cleanly, the next start recovers it", "dir", s.opts.Dir)
+	}
+	return errors.Join(append(errs, s.lock.release())...)
+}
+
+// unmap drops the store's references to all files.
+func (s *Store) unmap() {
+	s.queues.close()
+	s.log.close()
+}
+
+// turnReadOnly refuses puts from here on: a flush failed, and the kernel may have dropped what was to be written.
+func (s *Store) turnReadOnly(cause error) {
+	if s.readOnly.Swap(true) {
+		return
+	}
+	s.opts.Logger.Error("flush failed, the store is read-only until it is restarted", "dir", s.opts.Dir, "err", cause)
+	err := fmt.Errorf("%w: %w", ErrReadOnly, cause)
+	s.log.stopAppends(err)
+	s.flusher.waiters.fail(err)
+}
+
+// ReadOnly reports whether a failed flush has made the store refuse puts.
+func (s *Store) ReadOnly() bool { return s.readOnly.Load() }
 
 // Written returns the physical offset up to which records are in the log.
-func (s *Store) Written() int64 { return 0 }
+func (s *Store) Written() int64 { return s.log.written.Load() }
 
 // Flushed returns the physical offset up to which the log is on disk.
-func (s *Store) Flushed() int64 { return 0 }
+func (s *Store) Flushed() int64 { return s.log.flushed.Load() }
 
-// Dispatched returns the physical offset up to which queue and index entries exist.
-func (s *Store) Dispatched() int64 { return 0 }
+// Dispatched returns the physical offset up to which records are visible in their queues.
+func (s *Store) Dispatched() int64 { return s.dispatcher.done.Load() }
 
-// AfterFlush calls fn once: with nil when the log is flushed up to physOffset, with ErrFlushTimeout after
-// Options.SyncFlushTimeout, with ErrReadOnly after a failed flush, with ErrClosed when the store closes before. It calls
-// from the flusher's goroutine, or at once when physOffset is flushed already; fn must not block.
-func (s *Store) AfterFlush(physOffset int64, fn func(err error)) { fn(ErrClosed) }
-
-// Get reads messages of a queue. The error is ErrCold (HotOnly), ErrClosed, or ErrCorrupt; what Java reports as a status
-// is in r.Status.
-func (s *Store) Get(q *GetRequest, r *GetResult) error { return ErrClosed }
-
-// Release gives back the segments that Parts lie in. Apache: GetMessageResult.release.
-func (r *GetResult) Release() {}
-
-// MinQueueOffset returns the first offset of a queue whose message is still in the log, 0 for an unknown queue.
-func (s *Store) MinQueueOffset(topic string, queueID int32) int64 { return 0 }
-
-// MaxQueueOffset returns the offset after the last entry of a queue, 0 for an unknown queue.
-func (s *Store) MaxQueueOffset(topic string, queueID int32) int64 { return 0 }
-
-// QueueOffsetByTime returns the first offset whose store time is at or after timestampMs (boundary LOWER).
-func (s *Store) QueueOffsetByTime(topic string, queueID int32, timestampMs int64) int64 { return 0 }
-
-// QueueOffsetByTimeUpper returns the last offset whose store time is at or before timestampMs (boundary UPPER).
-func (s *Store) QueueOffsetByTimeUpper(topic string, queueID int32, timestampMs int64) int64 {
-	return 0
+// AfterFlush calls fn once. In FlushAsync it does so at once, with nil. In FlushSync with nil when the log is flushed up
+// to physOffset, with ErrFlushTimeout after Options.SyncFlushTimeout, with ErrReadOnly after a failed flush, with
+// ErrClosed when the store closes before. fn is called from this goroutine or from one that has others to answer, and
+// must not block. Apache: CommitLog.handleDiskFlush.
+func (s *Store) AfterFlush(physOffset int64, fn func(err error)) {
+	if s.opts.FlushMode == FlushAsync {
+		fn(nil)
+		return
+	}
+	if s.flusher.waiters.add(physOffset, s.log.flushed.Load, fn) {
+		s.flusher.poke()
+	}
 }
 
-// EarliestStoreTime returns the store time in ms of a queue's first message, -1 when there is none.
-func (s *Store) EarliestStoreTime(topic string, queueID int32) int64 { return -1 }
-
-// StoreTimeAt returns the store time in ms of the message at queueOffset, -1 when there is none.
-func (s *Store) StoreTimeAt(topic string, queueID int32, queueOffset int64) int64 { return -1 }
-
-// MessageAt returns a copy of the record that begins at physOffset. ErrNotFound when none does.
-func (s *Store) MessageAt(physOffset int64) ([]byte, error) { return nil, ErrClosed }
-
-// QueueEntry returns what a queue holds at queueOffset.
-func (s *Store) QueueEntry(topic string, queueID int32, queueOffset int64) (physOffset int64, size int32, tagsCode int64, ok bool) {
-	return 0, 0, 0, false
+// QueryIndex returns where the messages of a topic with a key lie: at most min(max, 64), in ascending order, with store
+// times between beginMs and endMs. Different keys may share a hash, so the caller compares. lastTimeMs and
+// lastPhysOffset are those of the newest message in the index. Apache: IndexService.queryOffset.
+func (s *Store) QueryIndex(topic, key string, max int, beginMs, endMs int64) (physOffsets []int64, lastTimeMs, lastPhysOffset int64, err error) {
+	if s.closed.Load() {
+		return nil, 0, 0, ErrClosed
+	}
+	if s.index.index == nil {
+		return nil, 0, 0, nil
+	}
+	r, err := s.index.index.Query(topic, key, max, beginMs, endMs)
+	return r.PhysOffsets, r.EndTimestampMs, r.EndPhysOffset, err
 }
-
-// InMemory reports whether physOffset lies in the hot window behind the end of the log.
-func (s *Store) InMemory(physOffset int64) bool { return false }
-
-// MinPhysOffset returns the first physical offset in the log.
-func (s *Store) MinPhysOffset() int64 { return 0 }
-
-// MaxPhysOffset returns the physical offset after the last record, the same as Written.
-func (s *Store) MaxPhysOffset() int64 { return 0 }
-
-// DeleteTopic removes the queues of a topic and their files. Puts to it begin again at queue offset 0.
-func (s *Store) DeleteTopic(topic string) error { return ErrClosed }

@@ -1,0 +1,324 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+// maxHeadBytes is what comes before a record's body with two IPv6 hosts.
+const maxHeadBytes = 128
+
+// record is a message on its way into the log: checked and, but for what is only known under the append lock, encoded.
+type record struct {
+	head    [maxHeadBytes]byte // all before the body
+	headLen int
+	timeAt  int // of the store timestamp
+	sysFlag int32
+	v2      bool
+	topic   string
+	content
+}
+
+// content is what the messages of one batch do not have in common.
+type content struct {
+	flag     int32
+	bodyCRC  uint32
+	size     int // of the whole record
+	body     []byte
+	props    []byte
+	tagsCode int64
+}
+
+// encode fills what comes before the content.
+func (r *record) encode(m *Message, host *storeHost) {
+	sysFlag := m.SysFlag&^(codec.SysBornHostV6|codec.SysStoreHostV6) | host.flag
+	if a := m.BornHost.Addr(); a.Is6() && !a.Is4In6() {
+		sysFlag |= codec.SysBornHostV6
+	}
+	r.sysFlag, r.topic = sysFlag, m.Topic
+	r.v2 = len(m.Topic) > codec.MaxTopicV1Bytes
+	r.headLen = codec.PosBody(sysFlag) + 4
+	r.timeAt = codec.PosStoreTimestamp(sysFlag)
+	codec.AppendMessage(r.head[:0], &codec.Message{
+		Magic:                     codec.MagicFor(len(m.Topic)),
+		QueueID:                   m.QueueID,
+		SysFlag:                   sysFlag,
+		BornTimestampMs:           m.BornTimestampMs,
+		BornHost:                  m.BornHost,
+		StoreHost:                 host.addr,
+		ReconsumeTimes:            m.ReconsumeTimes,
+		PreparedTransactionOffset: m.PreparedTransactionOffset,
+	})
+	// The size is written last, see finish: a record without it is none.
+	binary.BigEndian.PutUint32(r.head[codec.PosTotalSize:], 0)
+}
+
+// contentOf does the work for one message that needs no lock: the checksum above all.
+func (r *record) contentOf(flag int32, body, props []byte, tagsCode int64) content {
+	return content{
+		flag:     flag,
+		bodyCRC:  codec.BodyCRC(body),
+		size:     codec.MessageSize(len(body), len(r.topic), len(props), r.sysFlag),
+		body:     body,
+		props:    props,
+		tagsCode: tagsCode,
+	}
+}
+
+// place writes the record to dst, all but its size.
+func (r *record) place(dst []byte, queueOffset, physOffset, storeMs int64) {
+	binary.BigEndian.PutUint32(r.head[codec.PosBodyCRC:], r.bodyCRC)
+	binary.BigEndian.PutUint32(r.head[codec.PosFlag:], uint32(r.flag))
+	binary.BigEndian.PutUint32(r.head[r.headLen-4:], uint32(len(r.body)))
+	binary.BigEndian.PutUint64(r.head[codec.PosQueueOffset:], uint64(queueOffset))
+	binary.BigEndian.PutUint64(r.head[codec.PosPhysOffset:], uint64(physOffset))
+	binary.BigEndian.PutUint64(r.head[r.timeAt:], uint64(storeMs))
+	n := copy(dst, r.head[:r.headLen])
+	n += copy(dst[n:], r.body)
+	if r.v2 {
+		dst[n] = byte(len(r.topic) >> 8)
+		n++
+	}
+	dst[n] = byte(len(r.topic))
+	n++
+	n += copy(dst[n:], r.topic)
+	binary.BigEndian.PutUint16(dst[n:], uint16(len(r.props)))
+	n += 2
+	copy(dst[n:], r.props)
+}
+
+// finish writes the size, with which the bytes of place become a record: a process that is killed in the middle of an
+// append leaves none.
+func finish(dst []byte, size int) {
+	binary.BigEndian.PutUint32(dst[codec.PosTotalSize:], uint32(size))
+}
+
+// Put appends a message. It does not wait for a disk: ErrWouldBlock says that the pages behind the log's end are not
+// ready, and PutWait waits for them. It does not allocate.
+func (s *Store) Put(m *Message, r *PutResult) error {
+	if err := s.checkPut(m, len(m.Body), len(m.Properties)); err != nil {
+		return err
+	}
+	var rec record
+	rec.encode(m, &s.host)
+	rec.content = rec.contentOf(m.Flag, m.Body, m.Properties, m.TagsCode)
+	if err := s.checkSize(rec.size); err != nil {
+		return err
+	}
+	q, err := s.queueFor(m)
+	if err != nil {
+		return err
+	}
+	l := s.log
+	l.mu.Lock()
+	if q.removed {
+		l.mu.Unlock()
+		return s.Put(m, r) // its topic was deleted since; there is a new queue
+	}
+	from := l.cur.base + l.pos
+	seg, err := l.reserve(int64(rec.size))
+	if err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	now := s.storeTime()
+	dst := seg.data[l.pos : l.pos+int64(rec.size)]
+	s.appendLocked(q, &rec, dst, from, seg.base+l.pos, now, r)
+	finish(dst, rec.size)
+	l.advance(int64(rec.size), now)
+	l.mu.Unlock()
+	s.dispatcher.published()
+	return nil
+}
+
+// appendLocked gives one record its offsets, writes it and tells the dispatcher. The caller holds the append lock.
+func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset, now int64, r *PutResult) {
+	queueOffset := int64(0)
+	switch codec.TransactionType(rec.sysFlag) {
+	case codec.SysPrepared, codec.SysRollback: // no queue entry, hence no offset
+	default:
+		queueOffset = q.next
+		q.next++
+	}
+	rec.place(dst, queueOffset, physOffset, now)
+	s.dispatcher.push(dispatchItem{
+		q:           q,
+		from:        from,
+		physOffset:  physOffset,
+		queueOffset: queueOffset,
+		tagsCode:    rec.tagsCode,
+		storeMs:     now,
+		size:        int32(rec.size),
+		propsLen:    int32(len(rec.props)),
+		sysFlag:     rec.sysFlag,
+	})
+	r.QueueOffset, r.PhysOffset, r.EndOffset, r.StoreTimestampMs = queueOffset, physOffset, physOffset+int64(rec.size), now
+}
+
+// PutBatch appends the messages of the batch body m.Body, contiguous in one segment. Each carries its own flag,
+// properties and tags; m.Properties must be empty. Errors as Put; nothing is stored with an error. Apache:
+// CommitLog.asyncPutMessages.
+func (s *Store) PutBatch(m *Message, r *BatchPutResult) error {
+	if err := s.checkPut(m, len(m.Body), 0); err != nil {
+		return err
+	}
+	if len(m.Properties) > 0 || codec.TransactionType(m.SysFlag) != codec.SysNotTransaction || len(m.Topic) > codec.MaxTopicV1Bytes {
+		return fmt.Errorf("%w: batch with properties, transaction or a long topic", ErrIllegal)
+	}
+	defer r.forget()
+	total, err := s.encodeBatch(m, r)
+	if err != nil {
+		return err
+	}
+	q, err := s.queueFor(m)
+	if err != nil {
+		return err
+	}
+	l := s.log
+	l.mu.Lock()
+	if q.removed {
+		l.mu.Unlock()
+		return s.PutBatch(m, r)
+	}
+	from := l.cur.base + l.pos
+	seg, err := l.reserve(int64(total))
+	if err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	s.placeBatchLocked(q, seg, from, total, r)
+	l.mu.Unlock()
+	s.dispatcher.published()
+	return nil
+}
+
+// encodeBatch reads the entries of the batch body and returns the size of their records together.
+func (s *Store) encodeBatch(m *Message, r *BatchPutResult) (total int, err error) {
+	r.record.encode(m, &s.host)
+	r.contents = r.contents[:0]
+	it := codec.NewBatchIter(m.Body)
+	for it.Next() {
+		c := r.record.contentOf(it.Flag, it.Body, it.Properties, tagsCode(nil, false, it.Properties, 0))
+		r.contents = append(r.contents, c)
+		total += c.size
+		if err := s.checkSize(total); err != nil {
+			return 0, err
+		}
+	}
+	if err := it.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrIllegal, err)
+	}
+	if len(r.contents) == 0 {
+		return 0, fmt.Errorf("%w: batch without messages", ErrIllegal)
+	}
+	return total, nil
+}
+
+// placeBatchLocked writes the records of r behind each other. The first one's size is written last, so that a killed
+// process leaves all of them or none.
+func (s *Store) placeBatchLocked(q *queue, seg *segment, from int64, total int, r *BatchPutResult) {
+	l := s.log
+	now := s.storeTime()
+	r.PhysOffsets = r.PhysOffsets[:0]
+	at := l.pos
+	var one PutResult
+	for i := range r.contents {
+		rec := &r.record
+		rec.content = r.contents[i]
+		dst := seg.data[at : at+int64(rec.size)]
+		s.appendLocked(q, rec, dst, from, seg.base+at, now, &one)
+		if i == 0 {
+			r.QueueOffset, r.PhysOffset = one.QueueOffset, one.PhysOffset
+		} else {
+			finish(dst, rec.size)
+		}
+		r.PhysOffsets = append(r.PhysOffsets, one.PhysOffset)
+		at += int64(rec.size)
+		from = seg.base + at
+	}
+	finish(seg.data[l.pos:], r.contents[0].size)
+	r.EndOffset, r.StoreTimestampMs, r.Count = one.EndOffset, now, len(r.contents)
+	l.advance(int64(total), now)
+}
+
+// forget drops the caller's bytes, and room that only a very large batch needed.
+func (r *BatchPutResult) forget() {
+	r.record.content, r.record.topic = content{}, ""
+	clear(r.contents)
+	if cap(r.contents) > 1024 {
+		r.contents = nil
+	}
+}
+
+// PutWait is Put that waits until the log has room.
+func (s *Store) PutWait(m *Message, r *PutResult) error {
+	for {
+		moved := s.log.feeder.waitChan()
+		if err := s.Put(m, r); err != ErrWouldBlock {
+			return err
+		}
+		s.waitRoom(moved)
+	}
+}
+
+// PutBatchWait is PutBatch that waits until the log has room.
+func (s *Store) PutBatchWait(m *Message, r *BatchPutResult) error {
+	for {
+		moved := s.log.feeder.waitChan()
+		if err := s.PutBatch(m, r); err != ErrWouldBlock {
+			return err
+		}
+		s.waitRoom(moved)
+	}
+}
+
+func (s *Store) waitRoom(moved <-chan struct{}) {
+	select {
+	case <-moved:
+	case <-s.stop:
+	}
+}
+
+// checkPut refuses what cannot be stored.
+func (s *Store) checkPut(m *Message, bodyLen, propsLen int) error {
+	switch {
+	case bodyLen > s.opts.MaxMessageBytes:
+		return fmt.Errorf("%w: body of %d bytes, at most %d are possible", ErrMessageTooLarge, bodyLen, s.opts.MaxMessageBytes)
+	case propsLen > codec.MaxPropertiesBytes:
+		return fmt.Errorf("%w: properties of %d bytes, at most %d are possible", ErrMessageTooLarge, propsLen, codec.MaxPropertiesBytes)
+	case m.QueueID < 0:
+		return fmt.Errorf("%w: queue %d", ErrIllegal, m.QueueID)
+	case m.SysFlag&codec.SysInnerBatch != 0:
+		return fmt.Errorf("%w: inner batch", ErrIllegal)
+	}
+	if err := s.dispatcher.stuck.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// checkSize refuses a record that no segment has room for.
+func (s *Store) checkSize(size int) error {
+	if int64(size)+blankHeadBytes > s.opts.SegmentBytes {
+		return fmt.Errorf("%w: record of %d bytes, a segment has %d", ErrMessageTooLarge, size, s.opts.SegmentBytes)
+	}
+	return nil
+}
+
+// queueFor finds the queue of a message, and makes it when the topic's name can be one.
+func (s *Store) queueFor(m *Message) (*queue, error) {
+	if q := s.queues.find(m.Topic, m.QueueID); q != nil {
+		return q, nil
+	}
+	if err := checkTopic(m.Topic); err != nil {
+		return nil, err
+	}
+	return s.queues.findOrCreate(m.Topic, m.QueueID), nil
+}
+
+// storeTime is the clock in ms, never going back. The caller holds the append lock.
+func (s *Store) storeTime() int64 {
+	return max(s.opts.Now().UnixMilli(), s.log.lastMs.Load())
+}

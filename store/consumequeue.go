@@ -1,0 +1,443 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"sync"
+	"sync/atomic"
+)
+
+// Layout of a queue entry, big-endian, on disk, do not change. Apache: ConsumeQueue.
+//
+//	0 physical offset 8 | 8 record size 4 | 12 tags code 8
+//
+// A file of a queue that does not begin at 0 is filled up to its first entry with blanks: (0, 0x7FFFFFFF, 0).
+const (
+	entryBytes     = 20
+	blankEntrySize = math.MaxInt32
+)
+
+// maxEntryGap is how many lost entries recovery replaces by blanks; a record that claims more is not believed.
+const maxEntryGap = 1 << 22
+
+// entry is one line of a queue.
+type entry struct {
+	physOffset int64
+	size       int32
+	tagsCode   int64
+}
+
+func entryAt(b []byte) entry {
+	return entry{
+		physOffset: int64(binary.BigEndian.Uint64(b)),
+		size:       int32(binary.BigEndian.Uint32(b[8:])),
+		tagsCode:   int64(binary.BigEndian.Uint64(b[12:])),
+	}
+}
+
+func putEntry(b []byte, e entry) {
+	_ = b[entryBytes-1]
+	binary.BigEndian.PutUint64(b, uint64(e.physOffset))
+	binary.BigEndian.PutUint32(b[8:], uint32(e.size))
+	binary.BigEndian.PutUint64(b[12:], uint64(e.tagsCode))
+}
+
+// written tells an entry from the zeros behind the last one.
+func (e entry) written() bool { return e.physOffset >= 0 && e.size > 0 }
+
+// queue is the consume queue of one topic and queue id: an array of entries in files, which are mapped while they are in
+// use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
+// queueFile. Apache: ConsumeQueue.
+type queue struct {
+	all      *queues
+	topic    string
+	id       int32
+	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times
+
+	next    int64 // offset of the next put; guarded by the append lock
+	removed bool  // the topic was deleted; guarded by the append lock
+
+	max atomic.Int64 // offset after the last entry that readers may see
+	// min is the first offset whose record was in the log when the log began at minFor.
+	min, minFor atomic.Int64
+
+	mu      sync.Mutex // guards what follows
+	files   []*queueFile
+	maxPhys int64 // physical offset after the last entry's record
+	gone    bool  // files are removed
+
+	arrival Arrival // of the dispatcher's batch; belongs to the dispatcher
+	touched bool    // arrival is in use
+}
+
+// queueFile is one file of a queue. Its fields but recent are guarded by the queue's mu.
+type queueFile struct {
+	q         *queue
+	base      int64 // position in the queue, in bytes
+	size      int64
+	allocated int64 // has blocks up to here
+	m         *segment
+	recent    atomic.Bool // looked at since the cache's hand passed
+	slot      int         // in the cache, while m is set
+
+	dirtyFrom, dirtyTo int64 // bytes not flushed; none when equal
+	dirtyMs            int64 // store time of the first of them
+	fresh              bool  // its name may not be on disk yet
+}
+
+func (q *queue) dir() string {
+	return filepath.Join(q.all.root, q.topic, strconv.Itoa(int(q.id)))
+}
+
+// fileLocked returns the file that holds the byte at pos, or nil.
+func (q *queue) fileLocked(pos int64) *queueFile {
+	i := len(q.files) - 1
+	if i >= 0 && q.files[i].base > pos {
+		i = sort.Search(len(q.files), func(i int) bool { return q.files[i].base > pos }) - 1
+	}
+	if i < 0 || pos >= q.files[i].base+q.files[i].size {
+		return nil
+	}
+	return q.files[i]
+}
+
+// mapLocked maps f if it is not.
+func (q *queue) mapLocked(f *queueFile) error {
+	f.recent.Store(true)
+	if f.m != nil {
+		return nil
+	}
+	m, err := openSegment(filepath.Join(q.dir(), segmentName(f.base)), f.base, q.all.faults)
+	if err != nil {
+		return err
+	}
+	if m.size != f.size {
+		m.release()
+		return fmt.Errorf("%w: queue file %s has %d bytes, had %d", ErrCorrupt, m.path, m.size, f.size)
+	}
+	f.m = m
+	q.all.cache.add(f)
+	return nil
+}
+
+// view returns the entries from queueOffset on that lie in one file and before limit, with a reference on the file; a
+// nil segment when no file holds them. With hotOnly it returns ErrCold instead of opening a file.
+func (q *queue) view(queueOffset, limit int64, hotOnly bool) (*segment, []byte, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f := q.fileLocked(queueOffset * entryBytes)
+	if f == nil || queueOffset >= limit {
+		return nil, nil, nil
+	}
+	if f.m == nil && hotOnly {
+		return nil, nil, ErrCold
+	}
+	if err := q.mapLocked(f); err != nil {
+		return nil, nil, err
+	}
+	f.m.acquire()
+	return f.m, f.m.data[queueOffset*entryBytes-f.base : min(limit*entryBytes-f.base, f.size)], nil
+}
+
+// entry returns what the queue holds at queueOffset.
+func (q *queue) entry(queueOffset int64) (entry, bool) {
+	if queueOffset < 0 {
+		return entry{}, false
+	}
+	seg, b, err := q.view(queueOffset, q.max.Load(), false)
+	if err != nil || seg == nil || len(b) < entryBytes {
+		return entry{}, false
+	}
+	defer seg.release()
+	return entryAt(b), true
+}
+
+// put writes the entry at queueOffset and makes it visible. In a queue without files queueOffset may be any; otherwise it
+// must be max.
+func (q *queue) put(queueOffset int64, e entry, storeTimestampMs int64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone {
+		return nil
+	}
+	pos := queueOffset * entryBytes
+	f := q.fileLocked(pos)
+	if f == nil {
+		var err error
+		if f, err = q.growLocked(pos); err != nil {
+			return err
+		}
+	}
+	if err := q.writableLocked(f, pos-f.base+entryBytes); err != nil {
+		return err
+	}
+	putEntry(f.m.data[pos-f.base:], e)
+	q.dirtyLocked(f, pos-f.base, pos-f.base+entryBytes, storeTimestampMs)
+	q.maxPhys = e.physOffset + int64(e.size)
+	q.max.Store(queueOffset + 1)
+	return nil
+}
+
+// growLocked creates the file for pos, filled with blanks below it when it is the queue's first.
+func (q *queue) growLocked(pos int64) (*queueFile, error) {
+	size := int64(q.all.opts.QueueSegmentEntries) * entryBytes
+	base := pos / size * size
+	first := len(q.files) == 0
+	if !first {
+		last := q.files[len(q.files)-1]
+		base = last.base + last.size
+	}
+	if err := os.MkdirAll(q.dir(), 0o755); err != nil {
+		return nil, wrapFileError(OpCreate, q.dir(), err)
+	}
+	m, err := createSegment(q.dir(), base, size, q.all.faults)
+	if err != nil {
+		return nil, err
+	}
+	f := &queueFile{q: q, base: base, size: size, m: m, fresh: true}
+	if first && pos > base {
+		if err := q.writableLocked(f, pos-base); err != nil {
+			return nil, errors.Join(err, m.remove())
+		}
+		for at := int64(0); at < pos-base; at += entryBytes {
+			putEntry(m.data[at:], entry{size: blankEntrySize})
+		}
+		q.dirtyLocked(f, 0, pos-base, 0)
+	}
+	f.recent.Store(true)
+	q.all.cache.add(f)
+	q.files = append(q.files, f)
+	if first {
+		q.min.Store(pos / entryBytes)
+		q.minFor.Store(q.all.logMin())
+		q.max.Store(pos / entryBytes)
+	}
+	return f, nil
+}
+
+// writableLocked maps f and gives it blocks up to end, in chunks that grow with the file: one block for a queue that
+// hardly moves, and few calls for one that does.
+func (q *queue) writableLocked(f *queueFile, end int64) error {
+	if f.m == nil || !f.recent.Load() {
+		if err := q.mapLocked(f); err != nil {
+			return err
+		}
+	}
+	if end <= f.allocated {
+		return nil
+	}
+	const block, most = 4096, 256 << 10
+	to := min(roundUp(max(end, f.allocated+min(f.allocated, most)), block), f.size)
+	if err := allocateFile(f.m.path, f.allocated, to-f.allocated, q.all.faults); err != nil {
+		return err
+	}
+	f.allocated = to
+	return nil
+}
+
+func (q *queue) dirtyLocked(f *queueFile, from, to, storeTimestampMs int64) {
+	if f.dirtyFrom == f.dirtyTo {
+		f.dirtyFrom, f.dirtyTo, f.dirtyMs = from, to, storeTimestampMs
+		q.all.addDirty(f)
+		return
+	}
+	f.dirtyFrom, f.dirtyTo = min(f.dirtyFrom, from), max(f.dirtyTo, to)
+}
+
+// fill writes blanks for the entries in [max, queueOffset), whose records are lost. They lead readers to physOffset,
+// that of the record behind them.
+func (q *queue) fill(queueOffset, physOffset, storeTimestampMs int64) error {
+	for n := q.max.Load(); n < queueOffset; n++ {
+		if err := q.put(n, entry{physOffset: physOffset, size: blankEntrySize}, storeTimestampMs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// minOffset returns the first offset whose record is in the log, which begins at logMin. Apache: correctMinOffset.
+func (q *queue) minOffset(logMin int64) int64 {
+	if q.minFor.Load() == logMin {
+		return q.min.Load()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	from := q.min.Load()
+	if len(q.files) > 0 {
+		from = max(from, q.files[0].base/entryBytes)
+	}
+	limit := q.max.Load()
+	var failed error
+	n := sort.Search(int(max(limit-from, 0)), func(i int) bool {
+		e, err := q.entryLocked(from + int64(i))
+		if err != nil {
+			failed = err
+		}
+		return e.physOffset >= logMin && (e.physOffset > 0 || e.size != blankEntrySize)
+	})
+	if failed != nil {
+		q.all.opts.Logger.Error("queue's first offset is unknown", "topic", q.topic, "queue", q.id, "err", failed)
+		return q.min.Load()
+	}
+	q.min.Store(from + int64(n))
+	q.minFor.Store(logMin)
+	return q.min.Load()
+}
+
+func (q *queue) entryLocked(queueOffset int64) (entry, error) {
+	f := q.fileLocked(queueOffset * entryBytes)
+	if f == nil {
+		return entry{}, nil
+	}
+	if err := q.mapLocked(f); err != nil {
+		return entry{}, err
+	}
+	return entryAt(f.m.data[queueOffset*entryBytes-f.base:]), nil
+}
+
+// load finds the files of the queue and its last entry whose record lies before trimPhys; put goes on behind it.
+// ErrCorrupt says that the queue has to be made anew.
+func (q *queue) load(trimPhys, logMin int64, logger *slog.Logger) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.listLocked(logger); err != nil {
+		return err
+	}
+	q.minFor.Store(-1)
+	if len(q.files) == 0 {
+		q.minFor.Store(logMin)
+	}
+	return q.findEndLocked(trimPhys)
+}
+
+func (q *queue) listLocked(logger *slog.Logger) error {
+	entries, err := os.ReadDir(q.dir())
+	if err != nil {
+		return wrapFileError(OpRead, q.dir(), err)
+	}
+	for i, e := range entries {
+		path := filepath.Join(q.dir(), e.Name())
+		base, ok := segmentBase(e.Name())
+		if !ok || e.IsDir() {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return wrapFileError(OpRead, path, err)
+		}
+		size := info.Size()
+		if size == 0 && i == len(entries)-1 {
+			logger.Warn("empty queue file removed", "path", path)
+			if err := os.Remove(path); err != nil {
+				return wrapFileError(OpRemove, path, err)
+			}
+			continue
+		}
+		n := len(q.files)
+		if size == 0 || size%entryBytes != 0 || base%entryBytes != 0 || n > 0 && q.files[n-1].base+q.files[n-1].size != base {
+			return fmt.Errorf("%w: queue file %s of %d bytes does not fit", ErrCorrupt, path, size)
+		}
+		q.files = append(q.files, &queueFile{q: q, base: base, size: size})
+	}
+	return nil
+}
+
+// findEndLocked makes max the first offset that is not written or whose record is not before trimPhys. The entries
+// before it are all good: they were flushed, or the log that trimPhys comes from says so.
+func (q *queue) findEndLocked(trimPhys int64) error {
+	first, limit := int64(0), int64(0)
+	if n := len(q.files); n > 0 {
+		first = q.files[0].base / entryBytes
+		limit = (q.files[n-1].base + q.files[n-1].size) / entryBytes
+	}
+	var failed error
+	n := sort.Search(int(limit-first), func(i int) bool {
+		e, err := q.entryLocked(first + int64(i))
+		if err != nil {
+			failed = err
+		}
+		return !e.written() || e.physOffset >= trimPhys
+	})
+	if failed != nil {
+		return failed
+	}
+	end := first + int64(n)
+	q.max.Store(end)
+	q.min.Store(min(q.min.Load(), end))
+	q.maxPhys = 0
+	if n > 0 {
+		last, err := q.entryLocked(end - 1)
+		if err != nil {
+			return err
+		}
+		if last.size != blankEntrySize {
+			q.maxPhys = last.physOffset + int64(last.size)
+		}
+	}
+	for _, f := range q.files {
+		f.allocated = min(max(roundUp(end*entryBytes-f.base, 4096), 0), f.size)
+	}
+	return nil
+}
+
+// cut removes what lies behind max: files, and the rest of the one that holds it; unless hard, the rest only when there
+// is something in it.
+func (q *queue) cut(hard bool) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	pos := q.max.Load() * entryBytes
+	for n := len(q.files); n > 0 && q.files[n-1].base >= pos; n = len(q.files) {
+		f := q.files[n-1]
+		q.files = q.files[:n-1]
+		q.dropLocked(f)
+		path := filepath.Join(q.dir(), segmentName(f.base))
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return wrapFileError(OpRemove, path, err)
+		}
+	}
+	f := q.fileLocked(pos)
+	if f == nil {
+		return nil
+	}
+	if err := q.mapLocked(f); err != nil {
+		return err
+	}
+	if !hard && allZero(f.m.data[pos-f.base:][:entryBytes]) {
+		return nil
+	}
+	f.allocated = roundUp(pos-f.base, 4096)
+	return f.m.zeroFrom(pos - f.base)
+}
+
+// dropLocked unmaps f and forgets that it is dirty.
+func (q *queue) dropLocked(f *queueFile) {
+	if f.m != nil {
+		q.all.cache.remove(f)
+		f.m.release()
+		f.m = nil
+	}
+	f.dirtyFrom, f.dirtyTo = 0, 0
+}
+
+// clear removes all entries and files. The next put may have any offset.
+func (q *queue) clear() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, f := range q.files {
+		q.dropLocked(f)
+	}
+	q.files, q.maxPhys = nil, 0
+	q.max.Store(0)
+	q.min.Store(0)
+	if err := os.RemoveAll(q.dir()); err != nil {
+		return wrapFileError(OpRemove, q.dir(), err)
+	}
+	return nil
+}

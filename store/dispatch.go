@@ -1,0 +1,270 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+const (
+	// dispatchBatch is how many records become visible before those who wait for them are told.
+	dispatchBatch = 256
+	// dispatchRetry is how long the dispatcher waits after a queue file could not grow.
+	dispatchRetry = 100 * time.Millisecond
+)
+
+// dispatchItem is what an append knows of its record, so that the dispatcher need not parse it again.
+type dispatchItem struct {
+	q           *queue
+	from        int64 // physical offset up to which the log was written before; a filler may lie between
+	physOffset  int64
+	queueOffset int64
+	tagsCode    int64
+	storeMs     int64
+	size        int32
+	propsLen    int32
+	sysFlag     int32
+}
+
+// dispatcher makes records visible: it writes queue and index entries behind the appends, moves the dispatched
+// watermark, and tells Options.OnArrival. Appends hand it items through a ring, under the append lock. When the ring is
+// full they leave it out, and the dispatcher finds the record in the log: an item whose from is not where the dispatcher
+// stands, or the end of the log behind an empty ring, says that something lies between. Apache: ReputMessageService.
+type dispatcher struct {
+	log     *commitLog
+	queues  *queues
+	index   *indexer
+	deleted *deletions
+	opts    *Options
+
+	ring []dispatchItem
+	head atomic.Uint64 // items put in; moved under the append lock
+	_    [56]byte      // head and tail are written by different goroutines
+	tail atomic.Uint64 // items taken out
+
+	done   atomic.Int64          // the dispatched watermark
+	doneMs atomic.Int64          // store time of the last record before it
+	stuck  atomic.Pointer[error] // why dispatching makes no progress
+	asleep atomic.Bool
+	wake   chan struct{} // holds one token
+
+	touched []*queue // of the batch; belongs to run, as does lastMs
+	lastMs  int64
+}
+
+func newDispatcher(s *Store) *dispatcher {
+	n := 1
+	for n < s.opts.DispatchRing {
+		n *= 2
+	}
+	return &dispatcher{
+		log:     s.log,
+		queues:  s.queues,
+		index:   s.index,
+		deleted: s.deleted,
+		opts:    &s.opts,
+		ring:    make([]dispatchItem, n),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// push takes the item of one record; under the append lock, before the record is published.
+func (d *dispatcher) push(it dispatchItem) {
+	head := d.head.Load()
+	if head-d.tail.Load() >= uint64(len(d.ring)) {
+		return
+	}
+	d.ring[head&uint64(len(d.ring)-1)] = it
+	d.head.Store(head + 1)
+}
+
+// published is called after each append became visible in written.
+func (d *dispatcher) published() {
+	if d.asleep.Load() && d.asleep.CompareAndSwap(true, false) {
+		d.wake <- struct{}{} // whoever turns asleep off owns the one token
+	}
+}
+
+// run dispatches until stop is closed and then what is left.
+func (d *dispatcher) run(stop <-chan struct{}) {
+	var retry <-chan time.Time
+	for {
+		if retry == nil {
+			if err := d.drain(); err != nil {
+				d.opts.Logger.Error("messages cannot be made visible", "phys", d.done.Load(), "err", err)
+				retry = time.After(dispatchRetry)
+			}
+		}
+		if retry == nil {
+			d.asleep.Store(true)
+			if d.log.written.Load() != d.done.Load() && d.asleep.CompareAndSwap(true, false) {
+				continue
+			}
+		}
+		select {
+		case <-d.wake:
+		case <-retry:
+			retry = nil
+		case <-stop:
+			// The log has stopped growing.
+			if err := d.drain(); err != nil {
+				d.opts.Logger.Error("messages are not visible yet, the next start makes them so", "phys", d.done.Load(), "err", err)
+			}
+			return
+		}
+	}
+}
+
+// drain dispatches all that is written.
+func (d *dispatcher) drain() error {
+	for {
+		written := d.log.written.Load()
+		if d.done.Load() >= written {
+			return nil
+		}
+		err := d.batch(written)
+		d.announce()
+		if err != nil {
+			d.stuck.Store(&err)
+			return err
+		}
+		if d.stuck.Load() != nil {
+			d.stuck.Store(nil)
+			d.opts.Logger.Info("messages become visible again", "phys", d.done.Load())
+		}
+	}
+}
+
+// batch dispatches some records that end at or before written.
+func (d *dispatcher) batch(written int64) (err error) {
+	d.index.mu.Lock()
+	defer d.index.mu.Unlock()
+	at, tail := d.done.Load(), d.tail.Load()
+	for range dispatchBatch {
+		if tail == d.head.Load() {
+			// What is not in the ring now, and was written then, is not coming.
+			at, err = d.parse(at, written)
+			break
+		}
+		it := &d.ring[tail&uint64(len(d.ring)-1)]
+		end := it.physOffset + int64(it.size)
+		if end > written {
+			at, err = d.parse(at, min(it.from, written))
+			break
+		}
+		if it.from > at {
+			if at, err = d.parse(at, it.from); err != nil {
+				break
+			}
+		}
+		if end > at {
+			if err = d.deliver(it, nil); err != nil {
+				break
+			}
+			at = end
+		}
+		tail++
+	}
+	d.done.Store(at)
+	d.doneMs.Store(d.lastMs)
+	d.tail.Store(tail)
+	return err
+}
+
+// parse dispatches the records in [from, to) by reading them, and returns how far it came.
+func (d *dispatcher) parse(from, to int64) (at int64, err error) {
+	var m codec.Message
+	for from < to {
+		seg := d.log.find(from)
+		if seg == nil {
+			return from, fmt.Errorf("%w: commit log has no segment for %d", ErrCorrupt, from)
+		}
+		n, err := readRecord(seg, from-seg.base, min(to-seg.base, seg.size), false, &m)
+		switch {
+		case errors.Is(err, codec.ErrBlank):
+			err = nil
+		case err != nil:
+			err = fmt.Errorf("%w: commit log %s at %d: %w", ErrCorrupt, seg.path, from-seg.base, err)
+		case !d.deleted.covers(m.Topic, m.PhysOffset):
+			it := itemOf(&m, d.queues.findOrCreate(string(m.Topic), m.QueueID))
+			err = d.deliver(&it, m.Properties)
+		}
+		seg.release()
+		if err != nil {
+			return from, err
+		}
+		from += n
+	}
+	return from, nil
+}
+
+func itemOf(m *codec.Message, q *queue) dispatchItem {
+	it := dispatchItem{
+		q:           q,
+		physOffset:  m.PhysOffset,
+		queueOffset: m.QueueOffset,
+		storeMs:     m.StoreTimestampMs,
+		size:        m.TotalSizeBytes,
+		propsLen:    int32(len(m.Properties)),
+		sysFlag:     m.SysFlag,
+	}
+	it.tagsCode = tagsCode(nil, false, m.Properties, m.StoreTimestampMs)
+	return it
+}
+
+// deliver writes the entries of one record. props may be nil, then they are looked up if they are needed.
+func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
+	q := it.q
+	if (d.index.live || q.schedule) && props == nil && it.propsLen > 0 {
+		seg, b := d.log.bytesAt(it.physOffset, int64(it.size))
+		if seg != nil {
+			defer seg.release()
+			props = b[len(b)-int(it.propsLen):]
+		}
+	}
+	if queued(it.sysFlag) {
+		tags := it.tagsCode
+		if q.schedule {
+			if due, ok := d.opts.DelayLevels.TagsCode(props, it.storeMs); ok {
+				tags = due
+			}
+		}
+		if err := q.put(it.queueOffset, entry{it.physOffset, it.size, tags}, it.storeMs); err != nil {
+			return err
+		}
+		d.touch(q, it, tags)
+	}
+	d.lastMs = max(d.lastMs, it.storeMs)
+	if d.index.live {
+		return d.index.put(q.topic, props, it.sysFlag, it.physOffset, it.storeMs)
+	}
+	return nil
+}
+
+// touch notes the new entry for the batch's announcement.
+func (d *dispatcher) touch(q *queue, it *dispatchItem, tags int64) {
+	if d.opts.OnArrival == nil {
+		return
+	}
+	if !q.touched {
+		q.touched = true
+		q.arrival = Arrival{Topic: q.topic, QueueID: q.id, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true}
+		d.touched = append(d.touched, q)
+	}
+	a := &q.arrival
+	a.SameTags = a.SameTags && a.TagsCode == tags
+	a.QueueOffset, a.PhysOffset, a.StoreTimestampMs = it.queueOffset, it.physOffset, it.storeMs
+}
+
+// announce calls OnArrival for the queues of the batch.
+func (d *dispatcher) announce() {
+	for i, q := range d.touched {
+		q.touched = false
+		d.opts.OnArrival(q.arrival)
+		d.touched[i] = nil
+	}
+	d.touched = d.touched[:0]
+}

@@ -1,0 +1,208 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// minAheadBytes is how far the feeder stays ahead of a log that hardly moves.
+	minAheadBytes = 1 << 20
+	// feedRetry is how long the feeder waits after a failed allocation.
+	feedRetry = 100 * time.Millisecond
+)
+
+// feeder keeps blocks and pages ready ahead of the log's end: appends then neither fault nor wait, and a full disk is
+// an error here and never a signal there. It works in steps of populateBytes, further ahead the faster the log grows,
+// and makes the next segment when the current one is four fifths used. Apache: AllocateMappedFileService.
+type feeder struct {
+	log  *commitLog
+	wake chan struct{}       // holds one token
+	fed  func(written int64) // told where the log is, after each round
+
+	next   atomic.Pointer[segment] // made, not yet in the log
+	wakeAt atomic.Int64            // physical offset at which an append wakes the feeder
+	need   atomic.Int64            // bytes an append could not get
+	failed atomic.Pointer[error]   // why the last round gave nothing
+
+	ahead    int64 // belongs to the feeder's goroutine
+	lastFeed time.Time
+
+	mu     sync.Mutex
+	moved  chan struct{} // closed and replaced when ready moved on; guarded by mu
+	waited bool          // somebody took moved; guarded by mu
+}
+
+func (f *feeder) init(l *commitLog) {
+	f.log = l
+	f.wake = make(chan struct{}, 1)
+	f.moved = make(chan struct{})
+	f.ahead = min(minAheadBytes, l.opts.TouchAheadBytes)
+}
+
+// run feeds until stop is closed.
+func (f *feeder) run(stop <-chan struct{}) {
+	var retry <-chan time.Time
+	if f.failed.Load() != nil {
+		retry = time.After(feedRetry)
+	}
+	for {
+		select {
+		case <-stop:
+			return
+		case <-f.wake:
+			if retry != nil {
+				continue
+			}
+		case <-retry:
+		}
+		retry = nil
+		f.adapt()
+		if err := f.feed(); err != nil {
+			f.log.opts.Logger.Error("commit log cannot grow", "err", err)
+			retry = time.After(feedRetry)
+		}
+		f.fed(f.log.written.Load())
+	}
+}
+
+// adapt looks further ahead when wakes come quickly, and less far when they do not.
+func (f *feeder) adapt() {
+	now := f.log.opts.Now()
+	switch gap := now.Sub(f.lastFeed); {
+	case gap < 250*time.Millisecond:
+		f.ahead = min(f.ahead*2, f.log.opts.TouchAheadBytes)
+	case gap > 2*time.Second:
+		f.ahead = max(f.ahead/2, min(minAheadBytes, f.log.opts.TouchAheadBytes))
+	}
+	f.lastFeed = now
+}
+
+// passed is told of each append's end, under the append lock.
+func (f *feeder) passed(end int64) {
+	if end >= f.wakeAt.Load() {
+		f.poke()
+	}
+}
+
+func (f *feeder) poke() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// notReady is the answer to an append that found no room for n bytes.
+func (f *feeder) notReady(n int64) error {
+	f.need.Store(n)
+	f.poke()
+	if err := f.failed.Load(); err != nil {
+		return *err
+	}
+	return ErrWouldBlock
+}
+
+// waitChan returns a channel that is closed when more has become ready, or nothing can.
+func (f *feeder) waitChan() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waited = true
+	return f.moved
+}
+
+func (f *feeder) broadcast() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waited {
+		close(f.moved)
+		f.moved, f.waited = make(chan struct{}), false
+	}
+}
+
+// feed makes ready what the log will need soon. It keeps the outcome for notReady.
+func (f *feeder) feed() error {
+	for {
+		more, err := f.step()
+		if err != nil {
+			if !errors.Is(err, ErrNoSpace) {
+				err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+			}
+			f.failed.Store(&err)
+			f.broadcast()
+			return err
+		}
+		f.failed.Store(nil)
+		f.broadcast()
+		if !more {
+			return nil
+		}
+	}
+}
+
+// step does one piece of work; more is false when nothing was left to do.
+func (f *feeder) step() (more bool, err error) {
+	l := f.log
+	l.mu.Lock()
+	cur, pos := l.cur, l.pos
+	l.mu.Unlock()
+	need := f.need.Load()
+	want := max(f.ahead, need) + blankHeadBytes
+	if r := cur.ready.Load(); r < min(pos+want, cur.size) {
+		return true, cur.extend(min(r+populateBytes, pos+want), l.opts.AllocChunkBytes)
+	}
+	next := f.next.Load()
+	rest := cur.size - pos
+	switch {
+	case next == nil && rest <= max(cur.size/5, want):
+		return true, f.makeNext(cur, want)
+	case next != nil && rest <= want && next.ready.Load() < min(want, next.size):
+		return true, next.extend(min(next.ready.Load()+populateBytes, want), l.opts.AllocChunkBytes)
+	}
+	f.need.CompareAndSwap(need, 0)
+	wakeAt := cur.end()
+	if r := cur.ready.Load(); r < cur.size {
+		wakeAt = cur.base + r - want/2
+	}
+	switch {
+	case next == nil:
+		wakeAt = min(wakeAt, cur.end()-max(cur.size/5, want))
+	case rest > want:
+		wakeAt = min(wakeAt, cur.end()-want)
+	}
+	f.wakeAt.Store(wakeAt)
+	return l.written.Load() >= wakeAt, nil
+}
+
+// makeNext creates the segment after cur, with its first bytes ready.
+func (f *feeder) makeNext(cur *segment, want int64) error {
+	l := f.log
+	next, err := createSegment(l.dir, cur.end(), l.opts.SegmentBytes, l.faults)
+	if err != nil {
+		return err
+	}
+	if err = next.extend(min(want, populateBytes), l.opts.AllocChunkBytes); err == nil {
+		err = syncDir(l.dir)
+	}
+	if err != nil {
+		return errors.Join(err, next.remove())
+	}
+	f.next.Store(next)
+	return nil
+}
+
+// close removes the segment that was made and not used, as Java does at a clean stop.
+func (f *feeder) close() error {
+	next := f.next.Swap(nil)
+	if next == nil {
+		return nil
+	}
+	next.release()
+	if err := os.Remove(next.path); err != nil {
+		return wrapFileError(OpRemove, next.path, err)
+	}
+	return nil
+}

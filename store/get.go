@@ -1,0 +1,242 @@
+package store
+
+import "math"
+
+// maxGetBytes is the most one Get returns whatever is asked for. Apache: DefaultMessageStore.MAX_PULL_MSG_SIZE.
+const maxGetBytes = 128 << 20
+
+// Get reads messages of a queue from q.QueueOffset on. Which messages, and which status and next offset, are those of
+// Java. The error is ErrCold (with HotOnly), ErrClosed, ErrCorrupt for a queue file that changed its size, or one of the
+// disk; after an error r needs no Release. Apache: DefaultMessageStore.getMessage.
+func (s *Store) Get(q *GetRequest, r *GetResult) error {
+	r.reset()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	cq := s.queues.find(q.Topic, q.QueueID)
+	if cq == nil {
+		r.Status = NoMessageInQueue // Java makes the queue on the way
+		return nil
+	}
+	r.MaxQueueOffset = cq.max.Load()
+	logMin := s.log.minPhys()
+	if q.HotOnly && cq.minFor.Load() != logMin {
+		return ErrCold
+	}
+	r.MinQueueOffset = cq.minOffset(logMin)
+	switch {
+	case r.MaxQueueOffset == 0:
+		r.Status = NoMessageInQueue
+	case q.QueueOffset < r.MinQueueOffset:
+		r.Status, r.NextQueueOffset = OffsetTooSmall, r.MinQueueOffset
+	case q.QueueOffset == r.MaxQueueOffset:
+		r.Status, r.NextQueueOffset = OffsetOverflowOne, q.QueueOffset
+	case q.QueueOffset > r.MaxQueueOffset:
+		r.Status, r.NextQueueOffset = OffsetOverflowBadly, r.MaxQueueOffset
+	default:
+		return s.getFrom(cq, q, r)
+	}
+	return nil
+}
+
+// getFrom reads from an offset that the queue has. Like Java it stays in one queue file.
+func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
+	seg, entries, err := cq.view(q.QueueOffset, r.MaxQueueOffset, q.HotOnly)
+	if err != nil {
+		return err
+	}
+	if seg == nil { // the file is missing
+		n := int64(s.opts.QueueSegmentEntries)
+		r.Status, r.NextQueueOffset = OffsetFoundNull, q.QueueOffset/n*n+n
+		return nil
+	}
+	defer seg.release()
+	g := getter{s: s, q: q, r: r, written: s.log.written.Load()}
+	if err := g.read(entries); err != nil {
+		r.Release()
+		r.reset()
+		return err
+	}
+	r.Cold = g.written-g.lastPhys > s.opts.HotBytes
+	return nil
+}
+
+// getter is one walk over queue entries.
+type getter struct {
+	s        *Store
+	q        *GetRequest
+	r        *GetResult
+	written  int64
+	lastPhys int64 // of the last entry looked at
+	skipTo   int64 // records before are known to be gone
+}
+
+func (g *getter) read(entries []byte) error {
+	r, q := g.r, g.q
+	r.Status, r.NextQueueOffset = NoMatchedMessage, q.QueueOffset
+	scan := max(g.s.opts.MaxFilterBytes, q.MaxMsgs*entryBytes)
+	maxBytes := maxGetBytes
+	if q.MaxBytes > 0 {
+		maxBytes = min(max(q.MaxBytes, 100), maxGetBytes)
+	}
+	hotFrom, warmFrom := g.written-g.s.opts.HotBytes, g.s.warmFrom
+	for at := 0; at < len(entries) && at < scan; at += entryBytes {
+		e := entryAt(entries[at:])
+		if g.full(e, maxBytes, e.physOffset >= hotFrom) {
+			return nil
+		}
+		g.lastPhys = e.physOffset
+		r.NextQueueOffset++
+		if e.physOffset < g.skipTo {
+			continue
+		}
+		if !q.Filter.Match(e.tagsCode) {
+			if r.Count == 0 {
+				r.Status = NoMatchedMessage
+			}
+			continue
+		}
+		if q.HotOnly && e.physOffset < max(hotFrom, warmFrom) {
+			return g.cold()
+		}
+		if !g.take(e) {
+			if r.Count == 0 {
+				r.Status = MessageWasRemoving
+			}
+			if e.size != blankEntrySize { // a blank says nothing of the records after it
+				g.skipTo = g.s.log.nextSegment(e.physOffset, math.MaxInt64)
+			}
+			continue
+		}
+		r.Status, g.skipTo = Found, 0
+	}
+	return nil
+}
+
+// cold ends a hot-only walk at a message that is not hot: what was found so far is the result, or nothing is.
+func (g *getter) cold() error {
+	if g.r.Count == 0 {
+		return ErrCold
+	}
+	g.r.NextQueueOffset--
+	return nil
+}
+
+// full reports whether one more message would be too much. The first one never is. Apache: isTheBatchFull.
+func (g *getter) full(e entry, maxBytes int, hot bool) bool {
+	r, o := g.r, &g.s.opts
+	if r.Count == 0 {
+		return false
+	}
+	count, bytes := o.MaxHotMessages, o.MaxHotBytes
+	if !hot {
+		count, bytes = o.MaxColdMessages, o.MaxColdBytes
+	}
+	size := r.Bytes + int(e.size)
+	return r.Count >= min(g.q.MaxMsgs, count) || size > min(bytes, maxBytes)
+}
+
+// take adds the record of e to the result; false when the log has none.
+func (g *getter) take(e entry) bool {
+	size := int64(e.size)
+	if e.physOffset < 0 || e.physOffset > g.written-size || size <= 0 {
+		return false
+	}
+	r := g.r
+	var seg *segment
+	if n := len(r.held); n > 0 && r.held[n-1].base <= e.physOffset && e.physOffset < r.held[n-1].end() {
+		seg = r.held[n-1]
+	} else {
+		if seg = g.s.log.find(e.physOffset); seg == nil {
+			return false
+		}
+		r.held = append(r.held, seg)
+		r.end = -1
+	}
+	pos := e.physOffset - seg.base
+	if pos+size > seg.size {
+		return false
+	}
+	if r.end == e.physOffset { // the neighbour of the last part's end
+		last := &r.Parts[len(r.Parts)-1]
+		*last = seg.data[pos-int64(len(*last)) : pos+size : pos+size]
+	} else {
+		r.Parts = append(r.Parts, seg.data[pos:pos+size:pos+size])
+	}
+	r.end = e.physOffset + size
+	r.Bytes += int(size)
+	r.Count++
+	return true
+}
+
+// reset makes r the result of nothing found. Segments it holds are given back.
+func (r *GetResult) reset() {
+	r.Release()
+	*r = GetResult{Parts: r.Parts, held: r.held, end: -1}
+}
+
+// Release gives back the segments that Parts lie in. It may be called more than once. Apache: GetMessageResult.release.
+func (r *GetResult) Release() {
+	for i, seg := range r.held {
+		seg.release()
+		r.held[i] = nil
+	}
+	r.held = r.held[:0]
+	clear(r.Parts)
+	r.Parts = r.Parts[:0]
+}
+
+// MessageAt returns a copy of the record that begins at physOffset. ErrNotFound when none does. Apache:
+// DefaultMessageStore.selectOneMessageByOffset.
+func (s *Store) MessageAt(physOffset int64) ([]byte, error) {
+	if s.closed.Load() {
+		return nil, ErrClosed
+	}
+	seg, b, err := s.log.recordAt(physOffset)
+	if err != nil {
+		return nil, err
+	}
+	defer seg.release()
+	return append([]byte(nil), b...), nil
+}
+
+// QueueEntry returns what a queue holds at queueOffset.
+func (s *Store) QueueEntry(topic string, queueID int32, queueOffset int64) (physOffset int64, size int32, tagsCode int64, ok bool) {
+	q := s.queues.find(topic, queueID)
+	if q == nil {
+		return 0, 0, 0, false
+	}
+	e, ok := q.entry(queueOffset)
+	return e.physOffset, e.size, e.tagsCode, ok
+}
+
+// MinQueueOffset returns the first offset of a queue whose message is still in the log, 0 for an unknown queue.
+func (s *Store) MinQueueOffset(topic string, queueID int32) int64 {
+	q := s.queues.find(topic, queueID)
+	if q == nil {
+		return 0
+	}
+	return q.minOffset(s.log.minPhys())
+}
+
+// MaxQueueOffset returns the offset after the last entry of a queue, 0 for an unknown queue.
+func (s *Store) MaxQueueOffset(topic string, queueID int32) int64 {
+	q := s.queues.find(topic, queueID)
+	if q == nil {
+		return 0
+	}
+	return q.max.Load()
+}
+
+// InMemory reports whether physOffset lies in the hot window behind the end of the log, and in the log. Apache:
+// DefaultMessageStore.checkInMemByConsumeOffset.
+func (s *Store) InMemory(physOffset int64) bool {
+	written := s.log.written.Load()
+	return physOffset < written && physOffset >= max(s.log.minPhys(), written-s.opts.HotBytes)
+}
+
+// MinPhysOffset returns the first physical offset in the log.
+func (s *Store) MinPhysOffset() int64 { return s.log.minPhys() }
+
+// MaxPhysOffset returns the physical offset after the last record, the same as Written.
+func (s *Store) MaxPhysOffset() int64 { return s.Written() }

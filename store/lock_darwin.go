@@ -1,0 +1,6 @@
+package store
+
+import "golang.org/x/sys/unix"
+
+// setLockCommand locks on behalf of the process, as Java does.
+const setLockCommand = unix.F_SETLK

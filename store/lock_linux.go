@@ -1,0 +1,7 @@
+package store
+
+import "golang.org/x/sys/unix"
+
+// setLockCommand locks on behalf of the open file, not of the process: a second Open in this process is refused too, and
+// closing another descriptor of the file does not drop the lock. It conflicts with the locks of F_SETLK, which is Java's.
+const setLockCommand = unix.F_OFD_SETLK

@@ -1,0 +1,331 @@
+package store
+
+import (
+	"errors"
+	"hash/maphash"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+const queueShards = 64
+
+// queues holds the consume queues by topic and queue id. Apache: ConsumeQueueStore.
+type queues struct {
+	root   string
+	opts   *Options
+	faults faultFunc
+	logMin func() int64 // first physical offset in the log
+	cache  fileCache
+
+	seed   maphash.Seed
+	shards [queueShards]queueShard
+
+	dirtyMu sync.Mutex
+	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
+}
+
+type queueShard struct {
+	mu sync.RWMutex // guards m
+	m  map[queueKey]*queue
+	_  [32]byte // shards do not share a cache line
+}
+
+type queueKey struct {
+	topic string
+	id    int32
+}
+
+func newQueues(opts *Options, logMin func() int64) *queues {
+	qs := &queues{
+		root:   filepath.Join(opts.Dir, "consumequeue"),
+		opts:   opts,
+		faults: opts.Faults,
+		logMin: logMin,
+		seed:   maphash.MakeSeed(),
+	}
+	qs.cache.limit = opts.MaxMappedQueues
+	for i := range qs.shards {
+		qs.shards[i].m = make(map[queueKey]*queue)
+	}
+	return qs
+}
+
+func (qs *queues) shard(hash uint64, id int32) *queueShard {
+	return &qs.shards[(hash^uint64(id))%queueShards]
+}
+
+// find returns the queue or nil.
+func (qs *queues) find(topic string, id int32) *queue {
+	sh := qs.shard(maphash.String(qs.seed, topic), id)
+	sh.mu.RLock()
+	q := sh.m[queueKey{topic, id}]
+	sh.mu.RUnlock()
+	return q
+}
+
+// findBytes is find without a string.
+func (qs *queues) findBytes(topic []byte, id int32) *queue {
+	sh := qs.shard(maphash.Bytes(qs.seed, topic), id)
+	sh.mu.RLock()
+	q := sh.m[queueKey{string(topic), id}]
+	sh.mu.RUnlock()
+	return q
+}
+
+// findOrCreate returns the queue, a new one without files if there is none.
+func (qs *queues) findOrCreate(topic string, id int32) *queue {
+	if q := qs.find(topic, id); q != nil {
+		return q
+	}
+	sh := qs.shard(maphash.String(qs.seed, topic), id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if q := sh.m[queueKey{topic, id}]; q != nil {
+		return q
+	}
+	q := &queue{all: qs, topic: topic, id: id, schedule: topic == TopicSchedule}
+	q.minFor.Store(-1)
+	sh.m[queueKey{topic, id}] = q
+	return q
+}
+
+// each calls fn for all queues, those of topic if it is not empty. It holds no lock while fn runs.
+func (qs *queues) each(topic string, fn func(*queue)) {
+	var list []*queue
+	for i := range qs.shards {
+		sh := &qs.shards[i]
+		list = list[:0]
+		sh.mu.RLock()
+		for key, q := range sh.m {
+			if topic == "" || key.topic == topic {
+				list = append(list, q)
+			}
+		}
+		sh.mu.RUnlock()
+		for _, q := range list {
+			fn(q)
+		}
+	}
+}
+
+// take removes the queues of topic from the table and returns them.
+func (qs *queues) take(topic string) []*queue {
+	var list []*queue
+	for i := range qs.shards {
+		sh := &qs.shards[i]
+		sh.mu.Lock()
+		for key, q := range sh.m {
+			if key.topic == topic {
+				list = append(list, q)
+				delete(sh.m, key)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return list
+}
+
+// addDirty takes a file that has got its first byte to flush. Called with the queue locked.
+func (qs *queues) addDirty(f *queueFile) {
+	qs.dirtyMu.Lock()
+	defer qs.dirtyMu.Unlock()
+	qs.dirty = append(qs.dirty, f)
+}
+
+const (
+	// lazyFlushBytes is the dirty stretch below which a queue file is left for later, as Java's least pages.
+	lazyFlushBytes = 2 * 4096
+	// lazyFlushMs is for how long, by store time.
+	lazyFlushMs = 10_000
+	// manyDirty is the number of files above which the whole file system is flushed in one call.
+	manyDirty = 128
+)
+
+// flush writes queue files to disk: all, or those with much or old dirt. It returns the store time in ms of the oldest
+// entry that is still not flushed, and notDirty when there is none. One goroutine at a time calls it.
+func (qs *queues) flush(all bool, nowMs int64) (oldestMs int64, err error) {
+	qs.dirtyMu.Lock()
+	list := qs.dirty
+	qs.dirty = nil
+	qs.dirtyMu.Unlock()
+
+	oldestMs = notDirty
+	var later, due []*queueFile
+	for _, f := range list {
+		f.q.mu.Lock()
+		dirt, since := f.dirtyTo-f.dirtyFrom, f.dirtyMs
+		f.q.mu.Unlock()
+		switch {
+		case dirt == 0:
+		case all || dirt >= lazyFlushBytes || nowMs-since >= lazyFlushMs:
+			due = append(due, f)
+		default:
+			later = append(later, f)
+			oldestMs = min(oldestMs, since)
+		}
+	}
+	err = qs.flushFiles(due)
+	if err != nil {
+		later = append(later, due...)
+	}
+	qs.dirtyMu.Lock()
+	qs.dirty = append(qs.dirty, later...)
+	qs.dirtyMu.Unlock()
+	return oldestMs, err
+}
+
+const notDirty = int64(1<<63 - 1)
+
+func (qs *queues) flushFiles(due []*queueFile) error {
+	if len(due) == 0 {
+		return nil
+	}
+	if len(due) >= manyDirty {
+		taken := make([]flushRange, len(due))
+		for i, f := range due {
+			taken[i] = f.takeDirty()
+			taken[i].done()
+		}
+		if err := qs.faults.check(OpFlush, qs.root); err != nil {
+			return err
+		}
+		if ok, err := syncFileSystem(qs.root); ok || err != nil {
+			if err != nil {
+				return wrapFileError(OpFlush, qs.root, err)
+			}
+			return nil
+		}
+		return errors.Join(qs.flushEach(due, taken)...)
+	}
+	taken := make([]flushRange, len(due))
+	for i, f := range due {
+		taken[i] = f.takeDirty()
+	}
+	return errors.Join(qs.flushEach(due, taken)...)
+}
+
+func (qs *queues) flushEach(due []*queueFile, taken []flushRange) (errs []error) {
+	for i, f := range due {
+		if err := taken[i].flush(f.q.dir(), f.base); err != nil {
+			errs = append(errs, err)
+		}
+		taken[i].done()
+	}
+	return errs
+}
+
+// flushRange is what takeDirty took from a file.
+type flushRange struct {
+	m        *segment // with a reference; nil when the file is not mapped
+	from, to int64
+	fresh    bool
+	gone     bool
+	faults   faultFunc
+}
+
+// takeDirty marks the file clean. A flush that fails afterwards makes the store read-only, so nothing marks it dirty
+// again.
+func (f *queueFile) takeDirty() flushRange {
+	f.q.mu.Lock()
+	defer f.q.mu.Unlock()
+	r := flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: f.q.gone, faults: f.q.all.faults}
+	if f.m != nil && f.m.acquire() {
+		r.m = f.m
+	}
+	f.dirtyFrom, f.dirtyTo, f.fresh = 0, 0, false
+	return r
+}
+
+func (r *flushRange) done() {
+	if r.m != nil {
+		r.m.release()
+		r.m = nil
+	}
+}
+
+func (r *flushRange) flush(dir string, base int64) error {
+	if r.gone || r.from == r.to {
+		return nil
+	}
+	if r.m == nil {
+		m, err := openSegment(filepath.Join(dir, segmentName(base)), base, r.faults)
+		if errors.Is(err, os.ErrNotExist) { // the topic was deleted meanwhile
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r.m = m
+	}
+	if err := r.m.flush(r.from, r.to); err != nil {
+		return err
+	}
+	if r.fresh {
+		return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)), syncDir(filepath.Dir(filepath.Dir(dir))))
+	}
+	return nil
+}
+
+// fileCache bounds the queue files that are mapped at one time. The hand goes round and takes those nobody looked at
+// since it passed.
+type fileCache struct {
+	limit int
+
+	mu    sync.Mutex // guards what follows; taken with a queue locked
+	files []*queueFile
+	hand  int
+}
+
+// add takes a file that was mapped; the caller has locked its queue. To make room it unmaps another one, unless all are
+// locked or in use just now.
+func (c *fileCache) add(f *queueFile) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.files) >= c.limit {
+		for range 2 * len(c.files) {
+			c.hand = (c.hand + 1) % len(c.files)
+			if c.evictLocked(c.files[c.hand], f.q) {
+				f.slot = c.hand
+				c.files[c.hand] = f
+				return
+			}
+		}
+	}
+	f.slot = len(c.files)
+	c.files = append(c.files, f)
+}
+
+// evictLocked unmaps old. It only tries for the lock, since whoever holds it may be waiting for mu.
+func (c *fileCache) evictLocked(old *queueFile, mine *queue) bool {
+	if old.recent.Swap(false) || old.q == mine || !old.q.mu.TryLock() {
+		return false
+	}
+	defer old.q.mu.Unlock()
+	old.m.release()
+	old.m = nil
+	return true
+}
+
+// remove forgets f; the caller has locked its queue and unmaps it.
+func (c *fileCache) remove(f *queueFile) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.files) - 1
+	c.files[f.slot] = c.files[last]
+	c.files[f.slot].slot = f.slot
+	c.files[last] = nil
+	c.files = c.files[:last]
+}
+
+// close unmaps all files.
+func (qs *queues) close() {
+	qs.each("", func(q *queue) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, f := range q.files {
+			q.dropLocked(f)
+		}
+		q.files, q.gone = nil, true
+	})
+}

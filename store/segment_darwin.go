@@ -1,0 +1,37 @@
+package store
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// allocateBlocks gives [off, off+n) disk blocks. F_PREALLOCATE only works beyond the end of a file, so it writes.
+func allocateBlocks(f *os.File, off, n int64) error { return writeBlocks(f, off, n) }
+
+// punchHole is not used here: the caller writes zeros.
+func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+// populate has no counterpart here: whoever writes takes the faults.
+func populate([]byte) error { return nil }
+
+// syncMapping writes the dirty pages of data[from:to] to disk and waits; from is the beginning of a page. msync leaves
+// them in the drive's cache, F_FULLFSYNC does not.
+func syncMapping(path string, data []byte, from, to int64) error {
+	if err := unix.Msync(data[from:to], unix.MS_SYNC); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// startWriteback is a hint that cannot be given here.
+func startWriteback(*os.File, int64, int64) {}
+
+// syncFileSystem flushes all of the file system that dir lies on; false where that cannot be done in one call.
+func syncFileSystem(string) (bool, error) { return false, nil }

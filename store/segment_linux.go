@@ -1,0 +1,75 @@
+package store
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// allocateBlocks gives [off, off+n) disk blocks. The file keeps its length and its bytes.
+func allocateBlocks(f *os.File, off, n int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			return writeBlocks(f, off, n)
+		}
+		return err
+	}
+}
+
+// punchHole makes [off, off+n) read as zeros and frees its blocks.
+func punchHole(f *os.File, off, n int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// populate makes the pages of b present and writable, so that a store to them does not fault. A kernel that does not
+// know the call (before 5.14) leaves the faults to whoever writes.
+func populate(b []byte) error {
+	for {
+		err := unix.Madvise(b, unix.MADV_POPULATE_WRITE)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+			return nil
+		case errors.Is(err, unix.EFAULT): // what would be a SIGBUS: no block can be had
+			return unix.ENOSPC
+		}
+		return err
+	}
+}
+
+// syncMapping writes the dirty pages of data[from:to] to disk and waits; from is the beginning of a page.
+func syncMapping(_ string, data []byte, from, to int64) error {
+	for {
+		err := unix.Msync(data[from:to], unix.MS_SYNC)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// startWriteback asks the kernel to begin writing [from, to) of a file, without waiting.
+func startWriteback(f *os.File, from, to int64) {
+	// A hint: where it does not work the flush does all.
+	_ = unix.SyncFileRange(int(f.Fd()), from, to-from, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// syncFileSystem flushes all of the file system that dir lies on; false where that cannot be done in one call.
+func syncFileSystem(dir string) (bool, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return true, err
+	}
+	defer d.Close()
+	return true, unix.Syncfs(int(d.Fd()))
+}

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// segments is the row of files of the commit log, ascending. Readers take the slice as it is; a change makes a new one.
+// Apache: MappedFileQueue.
+type segments struct {
+	dir    string
+	faults faultFunc
+
+	mu   sync.Mutex // guards changes of list
+	list atomic.Pointer[[]*segment]
+}
+
+// load maps all segments in the directory. An empty last file is removed: its creation was cut off.
+func (l *segments) load(newBytes int64, logger *slog.Logger) error {
+	l.list.Store(new([]*segment))
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		return fmt.Errorf("make commit log directory: %w", err)
+	}
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return fmt.Errorf("list commit log: %w", err)
+	}
+	var names []string // sorted, which is by position
+	for _, e := range entries {
+		if _, ok := segmentBase(e.Name()); !ok || e.IsDir() {
+			logger.Warn("not a commit log segment, left alone", "path", filepath.Join(l.dir, e.Name()))
+			continue
+		}
+		names = append(names, e.Name())
+	}
+	var list []*segment
+	for i, name := range names {
+		seg, err := l.loadOne(name, i == len(names)-1, list, newBytes, logger)
+		if err != nil {
+			releaseAll(list)
+			return err
+		}
+		if seg != nil {
+			list = append(list, seg)
+		}
+	}
+	l.list.Store(&list)
+	return nil
+}
+
+func (l *segments) loadOne(name string, last bool, before []*segment, newBytes int64, logger *slog.Logger) (*segment, error) {
+	path := filepath.Join(l.dir, name)
+	base, _ := segmentBase(name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open commit log segment: %w", err)
+	}
+	var prev *segment
+	if len(before) > 0 {
+		prev = before[len(before)-1]
+	}
+	switch {
+	case info.Size() == 0 && last:
+		logger.Warn("empty commit log segment removed", "path", path)
+		return nil, os.Remove(path)
+	case info.Size() == 0:
+		return nil, fmt.Errorf("%w: commit log segment %s is empty", ErrCorrupt, path)
+	case prev != nil && prev.end() > base:
+		return nil, fmt.Errorf("%w: commit log segments %s and %s overlap", ErrCorrupt, prev.path, path)
+	case prev != nil && prev.end() < base:
+		logger.Error("commit log has a gap", "from", prev.end(), "to", base)
+	case prev != nil && last && info.Size() < prev.size && info.Size() != newBytes:
+		// A copy that was cut short. At its full length Java accepts it too; recovery finds where the records end.
+		logger.Warn("last commit log segment is short, extended", "path", path, "bytes", info.Size(), "to", prev.size)
+		if err := os.Truncate(path, prev.size); err != nil {
+			return nil, fmt.Errorf("extend commit log segment: %w", err)
+		}
+	}
+	return openSegment(path, base, l.faults)
+}
+
+// all returns the segments as they are now. The slice must not be changed.
+func (l *segments) all() []*segment { return *l.list.Load() }
+
+// minPhys is the first physical offset, 0 when there is no segment.
+func (l *segments) minPhys() int64 {
+	if list := l.all(); len(list) > 0 {
+		return list[0].base
+	}
+	return 0
+}
+
+// find returns the segment that holds physOffset, with a reference, or nil.
+func (l *segments) find(physOffset int64) *segment {
+	list := l.all()
+	n := len(list)
+	if n == 0 {
+		return nil
+	}
+	i := n - 1
+	if list[i].base > physOffset { // most reads are of the last segment or the one before
+		i = sort.Search(n, func(i int) bool { return list[i].base > physOffset }) - 1
+	}
+	if i < 0 || physOffset >= list[i].end() || !list[i].acquire() {
+		return nil
+	}
+	return list[i]
+}
+
+// add puts a segment at the end.
+func (l *segments) add(seg *segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := append(slices.Clone(l.all()), seg)
+	l.list.Store(&list)
+}
+
+// deleteHead removes the first n segments but never the last one of all. Readers keep what they hold.
+func (l *segments) deleteHead(n int) error {
+	l.mu.Lock()
+	old := l.all()
+	n = max(min(n, len(old)-1), 0)
+	list := slices.Clone(old[n:])
+	l.list.Store(&list)
+	l.mu.Unlock()
+	return removeAll(old[:n])
+}
+
+// deleteAfter removes the segments that begin at or after physOffset.
+func (l *segments) deleteAfter(physOffset int64) error {
+	l.mu.Lock()
+	old := l.all()
+	n := sort.Search(len(old), func(i int) bool { return old[i].base >= physOffset })
+	list := slices.Clone(old[:n])
+	l.list.Store(&list)
+	l.mu.Unlock()
+	return removeAll(old[n:])
+}
+
+// close drops the list's references.
+func (l *segments) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.all()
+	l.list.Store(new([]*segment))
+	releaseAll(old)
+}
+
+func removeAll(list []*segment) error {
+	var errs []error
+	for _, s := range list {
+		errs = append(errs, s.remove())
+	}
+	return errors.Join(errs...)
+}
+
+func releaseAll(list []*segment) {
+	for _, s := range list {
+		s.release()
+	}
+}
