@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -32,4 +33,21 @@ func describeMap(m map[string]string) string {
 	}
 	sort.Strings(pairs)
 	return "{" + strings.Join(pairs, ", ") + "}"
+}
+
+// describeTime writes milliseconds since 1970 in the time zone of the broker. Apache: UtilAll.YYYY_MM_DD_HH_MM_SS_SSS.
+func describeTime(ms int64) string {
+	return time.UnixMilli(ms).Format("2006-01-02#15:04:05") + fmt.Sprintf(":%03d", (ms%1000+1000)%1000)
+}
+
+// describeBytes writes a size with a binary unit. Apache: MixAll.humanReadableByteCount.
+func describeBytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, unit := float64(n)/1024, 0
+	for size >= 1024 && unit < len("KMGTPE")-1 {
+		size, unit = size/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", size, "KMGTPE"[unit])
 }

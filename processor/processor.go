@@ -45,7 +45,9 @@ type Settings struct {
 	// NotifyConsumerIDs pushes changes of a group's members to its members.
 	NotifyConsumerIDs   bool
 	ValidateSystemTopic bool
-	QueryMaxNum         int32
+	// MixedMessageType allows topics with message.type=MIXED.
+	MixedMessageType bool
+	QueryMaxNum      int32
 	// ChannelExpired is how long a client may be silent.
 	ChannelExpired time.Duration
 }
@@ -83,6 +85,11 @@ type Options struct {
 
 	// MaxParkedPulls and MaxParkedPullsPerConn bound the long polls. The default values are 200,000 and 16,384.
 	MaxParkedPulls, MaxParkedPullsPerConn int
+
+	// StartedAt, StoreDir and PoolLoad, what waits in a pool and how much may, go into GET_BROKER_RUNTIME_INFO. They may be unset.
+	StartedAt time.Time
+	StoreDir  string
+	PoolLoad  func(kind remoting.PoolKind) (waiting, capacity int)
 
 	// Now is the clock, Random returns a number from 0 to n-1.
 	Now    func() time.Time
@@ -135,8 +142,9 @@ func New(opts Options) (*Processor, error) {
 	}
 	p := &Processor{
 		opts: opts, store: opts.Store, topics: opts.Topics, groups: opts.Groups, offsets: opts.Offsets, schedule: opts.Schedule,
-		clients: NewClients(), locks: NewLocks(), log: opts.Logger,
+		clients: NewClients(opts.Logger), locks: NewLocks(opts.Logger), log: opts.Logger,
 	}
+	p.clients.notifier = newNotifier(p)
 	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)
 	p.sends.New = func() any { return newSendCall(p) }
 	p.pulls.New = func() any { return &pullCall{p: p} }

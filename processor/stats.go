@@ -11,6 +11,8 @@ type Stats struct {
 	Gets, GetBytes atomic.Int64
 	// PullsFound and PullsMissed are pull requests that were answered with messages, or without.
 	PullsFound, PullsMissed atomic.Int64
+
+	history history
 }
 
 func (s *Stats) put(messages, recordBytes int64) {

@@ -1,0 +1,216 @@
+package processor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/store"
+)
+
+// HEART_BEAT 34, UNREGISTER_CLIENT 35, CHECK_CLIENT_CONFIG 46, GET_CONSUMER_LIST_BY_GROUP 38; pushed: 40 (notify.go).
+//
+// Behavior:
+// * A heartbeat registers the groups of a client under its connection. Consumer groups and their %RETRY% topics are created.
+// * The answer says IS_SUPPORT_HEART_BEAT_V2=true. To the first form (fingerprint 0) IS_SUB_CHANGE is "true", to the second
+//   one it tells whether the group's last fingerprint was another; a client that hears "true" sends all next time. Other than
+//   in Java a heartbeat without subscriptions for a group that has none (the broker was restarted) hears "true", too.
+// * The Go client never unregisters, the closing of its connection does.
+// * Leaving releases the queue locks of the client, since it has stopped consuming by then.
+//
+// Left out: the batched notification of realTimeNotifyConsumerChange=false, SQL92.
+//
+// Apache: ClientManageProcessor, ConsumerManageProcessor.
+
+const (
+	// maxInlineHeartbeatBytes bounds the bodies that are read on an event loop.
+	maxInlineHeartbeatBytes = 32 << 10
+
+	supportsV2 = "IS_SUPPORT_HEART_BEAT_V2"
+	subChanged = "IS_SUB_CHANGE"
+)
+
+// errSilent is the reason of closing a connection whose clients are gone.
+var errSilent = errors.New("no heartbeat for too long")
+
+// heartbeat answers HEART_BEAT. On an event loop it hands over what has to create a topic.
+func (p *Processor) heartbeat(req *remoting.Request) (*codec.Command, error) {
+	if req.Inline() && len(req.Body) > maxInlineHeartbeatBytes {
+		return nil, remoting.ErrHandOver
+	}
+	var data codec.HeartbeatData
+	if err := decodeBody(req, &data); err != nil {
+		return nil, err
+	}
+	if data.ClientID == "" {
+		return nil, missing("clientID")
+	}
+	if req.Inline() && p.createsRetryTopic(&data) {
+		return nil, remoting.ErrHandOver
+	}
+	from := Client{Conn: req.Conn, ID: data.ClientID, Language: req.Language, Version: req.Version}
+	changed := data.HeartbeatFingerprint == 0
+	for i := range data.ConsumerDataSet {
+		other, err := p.heartbeatOfGroup(from, &data, &data.ConsumerDataSet[i])
+		if err != nil {
+			return nil, err
+		}
+		changed = changed || other
+	}
+	for _, producer := range data.ProducerDataSet {
+		if err := p.clients.RegisterProducer(from, producer.GroupName, p.opts.Now()); err != nil {
+			return nil, err
+		}
+	}
+	resp := req.Response(codec.Success)
+	resp.Extra = append(resp.Extra, codec.Field{Key: supportsV2, Value: "true"}, codec.Field{Key: subChanged, Value: fmt.Sprint(changed)})
+	return resp, nil
+}
+
+// heartbeatOfGroup registers one consumer group of a heartbeat, and reports whether the client should send its subscriptions.
+func (p *Processor) heartbeatOfGroup(from Client, data *codec.HeartbeatData, group *codec.ConsumerData) (changed bool, err error) {
+	cfg, ok := p.acceptsGroup(group)
+	if !ok {
+		return false, nil
+	}
+	if err := p.createRetryTopic(cfg, group); err != nil {
+		p.log.Error("create retry topic", "group", cfg.GroupName, "client", from.ID, "error", err)
+	}
+	withSubs := data.HeartbeatFingerprint == 0 || !data.WithoutSub
+	before, known := p.clients.Fingerprint(group.GroupName, data.HeartbeatFingerprint)
+	if _, err := p.clients.RegisterConsumer(from, group, withSubs, p.opts.Now()); err != nil {
+		return false, err
+	}
+	if !known {
+		p.clients.Fingerprint(group.GroupName, data.HeartbeatFingerprint)
+		return !withSubs, nil
+	}
+	return before != data.HeartbeatFingerprint, nil
+}
+
+// acceptsGroup returns the group's configuration, which may be made here, unless its heartbeat counts for nothing.
+func (p *Processor) acceptsGroup(group *codec.ConsumerData) (*codec.SubscriptionGroupConfig, bool) {
+	if p.live().RejectPullConsumer && group.ConsumeType == codec.ConsumeActively {
+		return nil, false
+	}
+	return p.groups.Find([]byte(group.GroupName))
+}
+
+// createsRetryTopic reports whether a heartbeat has to create or change a retry topic, which waits for the disk.
+func (p *Processor) createsRetryTopic(data *codec.HeartbeatData) bool {
+	for i := range data.ConsumerDataSet {
+		group := &data.ConsumerDataSet[i]
+		topic, ok := p.topics.Get(store.RetryTopic(group.GroupName))
+		if !ok || topic.Order != p.wantsOrder(group) {
+			return true
+		}
+	}
+	return false
+}
+
+// wantsOrder reports whether a group has subscribed to an order topic.
+func (p *Processor) wantsOrder(group *codec.ConsumerData) bool {
+	for i := range group.SubscriptionDataSet {
+		if topic, ok := p.topics.Get(group.SubscriptionDataSet[i].Topic); ok && topic.Order {
+			return true
+		}
+	}
+	return false
+}
+
+// createRetryTopic makes sure of the group's retry topic.
+func (p *Processor) createRetryTopic(cfg *codec.SubscriptionGroupConfig, group *codec.ConsumerData) error {
+	order := p.wantsOrder(group)
+	if topic, ok := p.topics.Get(store.RetryTopic(group.GroupName)); ok && topic.Order == order {
+		return nil
+	}
+	topic := store.NewRetryTopic(group.GroupName, cfg.RetryQueueNums, order)
+	if group.UnitMode {
+		topic.TopicSysFlag = codec.TopicUnitSub
+	}
+	_, err := p.topics.CreateIfAbsent(topic)
+	return err
+}
+
+// unregisterClient answers UNREGISTER_CLIENT, always with success.
+func (p *Processor) unregisterClient(req *remoting.Request) (*codec.Command, error) {
+	var h codec.UnregisterClientHeader
+	if err := codec.DecodeHeader(&req.Command, &h); err != nil {
+		return nil, err
+	}
+	if h.ProducerGroup != "" {
+		p.clients.UnregisterProducer(req.Conn, h.ProducerGroup)
+	}
+	if h.ConsumerGroup != "" && p.clients.UnregisterConsumer(req.Conn, h.ConsumerGroup) {
+		p.locks.Release(h.ConsumerGroup, h.ClientID)
+	}
+	return req.Response(codec.Success), nil
+}
+
+// checkClientConfig answers CHECK_CLIENT_CONFIG, with which a Java consumer asks whether its expressions are understood.
+func (p *Processor) checkClientConfig(req *remoting.Request) (*codec.Command, error) {
+	if len(req.Body) == 0 {
+		return req.Response(codec.Success), nil
+	}
+	var body codec.CheckClientRequest
+	if err := decodeBody(req, &body); err != nil {
+		return nil, err
+	}
+	if sub := body.SubscriptionData; sub != nil && sub.ExpressionType != "" && sub.ExpressionType != codec.ExpressionTag {
+		return nil, filterUnsupported(sub.ExpressionType)
+	}
+	return req.Response(codec.Success), nil
+}
+
+// consumerList answers GET_CONSUMER_LIST_BY_GROUP.
+func (p *Processor) consumerList(req *remoting.Request) (*codec.Command, error) {
+	group, ok := req.Field("consumerGroup")
+	if !ok {
+		return nil, missing("consumerGroup")
+	}
+	body, err := p.clients.IDList(group)
+	if err != nil {
+		return nil, err
+	}
+	if body == nil {
+		return nil, refuse(codec.SystemError, "no consumer for this group, %s", group)
+	}
+	resp := req.Response(codec.Success)
+	resp.Body = body
+	return resp, nil
+}
+
+// TickClients removes clients that have been silent for too long, forgets expired queue locks and takes a sample for the
+// statistics. Call it every 10 s.
+func (p *Processor) TickClients(now time.Time) {
+	for _, conn := range p.clients.Expire(now.Add(-p.live().ChannelExpired)) {
+		conn.Close(errSilent)
+	}
+	p.locks.Sweep(now)
+	p.clients.notifier.kick()
+	p.stats.sample(now)
+}
+
+// decodeBody reads a request's JSON body.
+func decodeBody(req *remoting.Request, v any) error {
+	if len(req.Body) == 0 {
+		return missing("body")
+	}
+	if err := codec.UnmarshalJSON(req.Body, v); err != nil {
+		return fmt.Errorf("read the request's body: %w", err)
+	}
+	return nil
+}
+
+// jsonResponse answers with success and v in Java's JSON.
+func jsonResponse(req *remoting.Request, v any) (*codec.Command, error) {
+	body, err := codec.MarshalJSON(v)
+	if err != nil {
+		return nil, fmt.Errorf("write the answer's body: %w", err)
+	}
+	resp := req.Response(codec.Success)
+	resp.Body = body
+	return resp, nil
+}
