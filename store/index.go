@@ -359,6 +359,31 @@ func (x *Index) Flush() (checkpointMs int64, err error) {
 	return checkpointMs, nil
 }
 
+// DropFrom removes files that hold a message at or after physOffset, where the log ends now: their entries would point to
+// what is written there next, and keep it out of the index. What they held of older messages has to be put again, from
+// EndPhysOffset on. It must not be called while Put runs.
+func (x *Index) DropFrom(physOffset int64) error {
+	x.mu.Lock()
+	files := x.files
+	n := len(files)
+	for n > 0 && files[n-1].header.next > 1 && files[n-1].header.endPhys >= physOffset {
+		n--
+	}
+	x.files = slices.Clone(files[:n])
+	x.last, x.resumePhys = nil, -1
+	if n > 0 {
+		x.last = files[n-1]
+		x.resumePhys = x.last.header.endPhys
+	}
+	x.mu.Unlock()
+	var errs []error
+	for _, f := range files[n:] {
+		x.opts.Logger.Warn("index file goes beyond the log, removed to be built again", "path", f.seg.path, "logEnd", physOffset)
+		errs = append(errs, f.remove())
+	}
+	return errors.Join(errs...)
+}
+
 // DeleteBelow removes files whose messages all lie before physOffset, never the newest. Apache:
 // IndexService.deleteExpiredFile.
 func (x *Index) DeleteBelow(physOffset int64) error {

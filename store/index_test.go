@@ -270,6 +270,32 @@ func TestIndexDeletesWholeFiles(t *testing.T) {
 	require.Equal(t, offsetsFrom(20, 25), query(t, x, "T", "k"))
 }
 
+func TestIndexDropsWhatGoesBeyondTheLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	x := openTestIndex(t, IndexOptions{Dir: dir, Slots: 16, Entries: 11})
+	put := func(from, to int64, key string) {
+		for i := from; i < to; i++ {
+			require.NoError(t, x.Put("T", []byte(key), nil, nil, i*10, i+1))
+		}
+	}
+	put(0, 25, "k")
+	require.NoError(t, x.DropFrom(250))
+	require.Len(t, listNames(t, dir), 3, "the log ends behind the last message")
+	require.NoError(t, x.DropFrom(150))
+	require.Len(t, listNames(t, dir), 1)
+	require.Equal(t, int64(90), x.EndPhysOffset())
+	put(9, 15, "k") // from there the log again
+	put(15, 25, "new")
+	require.Equal(t, offsetsFrom(0, 15), query(t, x, "T", "k"))
+	require.Equal(t, offsetsFrom(15, 25), query(t, x, "T", "new"))
+	require.NoError(t, x.DropFrom(0))
+	require.Empty(t, listNames(t, dir))
+	require.Zero(t, x.EndPhysOffset())
+	put(0, 3, "k")
+	require.Equal(t, offsetsFrom(0, 3), query(t, x, "T", "k"))
+}
+
 func TestIndexNamesFilesByLocalTime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
