@@ -89,6 +89,11 @@ type Config struct {
 	StoreType           string
 	DLedgerCommitLog    bool
 	ControllerMode      bool
+	ACL                 bool
+	Authentication      bool
+	Authorization       bool
+	PropertyFilter      bool
+	MixedMessageType    bool
 	MaxIdle             time.Duration
 	MaxConsumeQueueScan int32
 }
@@ -172,9 +177,10 @@ func (c *Config) validate() error {
 		return fmt.Errorf("enableControllerMode=true: this version has no controller; switch the group to plain master first")
 	case c.DLedgerCommitLog:
 		return fmt.Errorf("enableDLegerCommitLog=true: DLedger stores are not readable here; convert the group to a plain master first")
+	case c.ACL || c.Authentication || c.Authorization:
+		return fmt.Errorf("aclEnable, authenticationEnabled or authorizationEnabled is true: this version does not check credentials; remove the key to run without them")
 	case c.StoreType != "default":
 		return fmt.Errorf("storeType=%s: RocksDB queues are not readable here; only storeType=default is", c.StoreType)
 	}
 	return nil
 }
-

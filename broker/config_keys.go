@@ -2,7 +2,10 @@ package broker
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -81,9 +84,23 @@ var keyTable = map[string]key{
 	"maxTransferCountOnMessageInDisk":   number(func(c *Config) *int32 { return &c.ColdTransferCount }, 1, 1<<31-1),
 	"accessMessageInMemoryMaxRatio":     number(func(c *Config) *int32 { return &c.InMemoryMaxRatio }, 1, 100),
 	"maxConsumeQueueScan":               number(func(c *Config) *int32 { return &c.MaxConsumeQueueScan }, 1, 1<<31-1),
+	"enableMixedMessageType":            live(boolean(func(c *Config) *bool { return &c.MixedMessageType })),
 	"storeType":                         text(func(c *Config) *string { return &c.StoreType }),
 	"enableDLegerCommitLog":             boolean(func(c *Config) *bool { return &c.DLedgerCommitLog }),
 	"enableControllerMode":              boolean(func(c *Config) *bool { return &c.ControllerMode }),
+	"aclEnable":                         boolean(func(c *Config) *bool { return &c.ACL }),
+	"authenticationEnabled":             boolean(func(c *Config) *bool { return &c.Authentication }),
+	"authorizationEnabled":              boolean(func(c *Config) *bool { return &c.Authorization }),
+	"enablePropertyFilter":              boolean(func(c *Config) *bool { return &c.PropertyFilter }),
+}
+
+// Text prints every key that has an effect here, one key=value a line in alphabetical order.
+func (c *Config) Text() string {
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(keyTable)) {
+		fmt.Fprintf(&text, "%s=%s\n", name, keyTable[name].get(c))
+	}
+	return text.String()
 }
 
 func live(k key) key {

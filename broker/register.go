@@ -19,7 +19,10 @@ const (
 	// minChangeGap is the least time between two registrations for a change of topics; a slow one is followed by ten times
 	// what it took.
 	minChangeGap = 100 * time.Millisecond
-	registerWait = 6 * time.Second // Apache: registerBrokerTimeoutMills is 24 s for all name servers together
+	// registerWait bounds one call. Apache: 24 s for all name servers together.
+	registerWait = 3 * time.Second
+	// leaveWait bounds the farewell to a name server that was silent before.
+	leaveWait = time.Second
 )
 
 // RegistrarOptions say who registers where.
@@ -51,6 +54,7 @@ type Registrar struct {
 	opts     RegistrarOptions
 	namesrvs []*namesrvLink
 	body     registerBody
+	tried    sync.WaitGroup
 }
 
 // namesrvLink is the broker's side of one name server.
@@ -75,8 +79,12 @@ func NewRegistrar(opts RegistrarOptions) *Registrar {
 			r.namesrvs = append(r.namesrvs, &namesrvLink{addr: addr, changed: make(chan struct{}, 1)})
 		}
 	}
+	r.tried.Add(len(r.namesrvs))
 	return r
 }
+
+// AwaitFirst returns when each name server has been told once, with or without success. Run must be running.
+func (r *Registrar) AwaitFirst() { r.tried.Wait() }
 
 // Run registers at once, every period and after each change, until ctx ends.
 func (r *Registrar) Run(ctx context.Context) {
@@ -104,13 +112,16 @@ func (r *Registrar) Unregister(ctx context.Context) {
 	var calls sync.WaitGroup
 	for _, l := range r.namesrvs {
 		calls.Go(func() {
+			ctx := ctx
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.left = true
 			if !l.known {
-				return
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, leaveWait)
+				defer cancel()
 			}
-			if err := r.call(ctx, l.addr, r.unregistration()); err != nil {
+			if err := r.call(ctx, l.addr, r.unregistration()); err != nil && l.known {
 				r.opts.Logger.Warn("unregister at name server", "namesrv", l.addr, "err", err)
 			}
 		})
@@ -122,9 +133,12 @@ func (r *Registrar) Unregister(ctx context.Context) {
 func (r *Registrar) keep(ctx context.Context, l *namesrvLink) {
 	backOff := firstBackOff
 	changed := true
+	first := sync.OnceFunc(r.tried.Done)
+	defer first()
 	for {
 		began := time.Now()
 		err := r.register(ctx, l, changed)
+		first()
 		if ctx.Err() != nil {
 			return
 		}

@@ -1,0 +1,264 @@
+// Package broker puts a broker together: configuration, the order of opening and closing, the registration at name servers and
+// everything that ticks.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/processor"
+	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/store"
+)
+
+// vipBelow is how far the VIP port lies below the main one. Apache: BrokerController.initializeRemotingServer.
+const vipBelow = 2
+
+// holdPeriod is how often parked pulls whose time is over are looked for.
+const holdPeriod = 50 * time.Millisecond
+
+// listenerVIP is the index of the VIP port among the server's listeners.
+const listenerVIP = 1
+
+// Broker is a running broker.
+type Broker struct {
+	// Addr is what clients are given, Listeners what is listened on: the main port and the VIP port.
+	Addr      netip.AddrPort
+	Listeners []netip.AddrPort
+
+	config    *liveConfig
+	log       *slog.Logger
+	store     *store.Store
+	topics    *store.Topics
+	groups    *store.Groups
+	offsets   *store.Offsets
+	schedule  *store.Schedule
+	processor *processor.Processor
+	server    *remoting.Server
+	client    *remoting.Client
+	register  *Registrar
+	services  *services
+	// topicsKnown is whether there was a table of topics when the broker opened.
+	topicsKnown bool
+	// told is the processor once the store's dispatcher may call it.
+	told atomic.Pointer[processor.Processor]
+}
+
+// Open starts a broker: the store is recovered, both ports listen and the name servers have been told when it returns.
+func Open(cfg Config, log *slog.Logger) (*Broker, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	ip, err := advertisedIP(cfg.IP1, cfg.BindAddress, net.InterfaceAddrs)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{Addr: netip.AddrPortFrom(ip, uint16(cfg.ListenPort)), log: log, services: newServices(), config: newLiveConfig(cfg)}
+	b.client = remoting.NewClient(remoting.DefaultClientOptions())
+	b.register = NewRegistrar(b.registrarOptions(cfg))
+	for _, step := range []func(Config) error{b.openStore, b.openProcessor, b.listen, b.startServices} {
+		if err := step(cfg); err != nil {
+			b.abandon()
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// abandon undoes a start that went wrong half-way.
+func (b *Broker) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := b.Close(ctx); err != nil {
+		b.log.Warn("closing what had been opened", "err", err)
+	}
+}
+
+// openStore opens the commit log and the tables. The store's lock keeps other processes away from all the files, so the
+// tables are opened under it: the topics when recovery first asks which of them exist, the rest afterwards.
+func (b *Broker) openStore(cfg Config) (err error) {
+	config := filepath.Join(cfg.StoreRoot, "config")
+	levels, err := store.ParseDelayLevels(cfg.MessageDelayLevel)
+	if err != nil {
+		return fmt.Errorf("messageDelayLevel: %w", err)
+	}
+	var topicsErr error
+	openTopics := sync.OnceFunc(func() { topicsErr = b.openTopics(cfg, filepath.Join(config, "topics.json")) })
+	opts := b.storeOptions(cfg)
+	opts.DelayLevels = levels
+	opts.TopicExists = func(topic string) bool {
+		openTopics()
+		return topicsErr != nil || b.topicExists(topic)
+	}
+	opts.OnArrival = func(a store.Arrival) {
+		if p := b.told.Load(); p != nil {
+			p.Arrived(a)
+		}
+	}
+	if b.store, err = store.Open(opts); err != nil {
+		return err
+	}
+	if openTopics(); topicsErr != nil {
+		return topicsErr
+	}
+	tables := b.tableOptions()
+	b.groups, err = store.OpenGroups(filepath.Join(config, "subscriptionGroup.json"), store.GroupsOptions{TableOptions: tables, AutoCreate: cfg.AutoCreateGroup})
+	if err != nil {
+		return err
+	}
+	if b.offsets, err = store.OpenOffsets(filepath.Join(config, "consumerOffset.json"), store.OffsetsOptions{TableOptions: tables}); err != nil {
+		return err
+	}
+	b.schedule, err = store.OpenSchedule(filepath.Join(config, "delayOffset.json"), b.store, store.ScheduleOptions{TableOptions: tables, Levels: levels})
+	return err
+}
+
+func (b *Broker) tableOptions() store.TableOptions {
+	return store.TableOptions{Logger: b.log, Now: time.Now}
+}
+
+func (b *Broker) openTopics(cfg Config, path string) (err error) {
+	_, err = os.Stat(path)
+	b.topicsKnown = err == nil
+	b.topics, err = store.OpenTopics(path, store.TopicsOptions{
+		TableOptions: b.tableOptions(), Cluster: cfg.ClusterName, Broker: cfg.Name, AutoCreate: cfg.AutoCreateTopic,
+		DefaultQueueNums: cfg.DefaultTopicQueueNums, ClusterTopic: cfg.ClusterTopic, BrokerTopic: cfg.BrokerTopic,
+		TraceTopic: cfg.TraceTopic, TraceTopicName: cfg.TraceTopicName,
+		OnChange: func(map[string]*codec.TopicConfig) { b.register.Changed() },
+	})
+	return err
+}
+
+// topicExists keeps the queues of deleted topics from coming back with recovery. Where the table itself was lost, every
+// topic counts as there.
+func (b *Broker) topicExists(topic string) bool {
+	_, ok := b.topics.Get(topic)
+	return ok || !b.topicsKnown || b.topics.IsSystem(topic)
+}
+
+func (b *Broker) storeOptions(cfg Config) store.Options {
+	opts := store.DefaultOptions(cfg.StoreRoot)
+	if cfg.CommitLogDir != "" {
+		opts.CommitLogDir = cfg.CommitLogDir
+	}
+	opts.SegmentBytes, opts.QueueSegmentEntries = cfg.SegmentBytes, int(cfg.QueueSegmentBytes/20)
+	if cfg.FlushDiskType == "SYNC_FLUSH" {
+		opts.FlushMode = store.FlushSync
+	}
+	opts.FlushInterval, opts.QueueFlushInterval, opts.SyncFlushTimeout = cfg.FlushInterval, cfg.FlushQueueInterval, cfg.SyncFlushTimeout
+	opts.MaxMessageBytes, opts.MaxFilterBytes = int(cfg.MaxMessageBytes), int(cfg.MaxFilterBytes)
+	opts.MaxHotMessages, opts.MaxHotBytes = int(cfg.HotTransferCount), int(cfg.HotTransferBytes)
+	opts.MaxColdMessages, opts.MaxColdBytes = int(cfg.ColdTransferCount), int(cfg.ColdTransferBytes)
+	opts.IndexEnabled, opts.IndexSlots, opts.IndexEntries = cfg.IndexEnable, int(cfg.IndexSlots), int(cfg.IndexEntries)
+	opts.CheckCRC, opts.StoreHost, opts.Logger = cfg.CheckCRCOnRecover, b.Addr, b.log
+	return opts
+}
+
+func (b *Broker) openProcessor(cfg Config) (err error) {
+	b.processor, err = processor.New(processor.Options{
+		Settings: processorSettings(cfg, b.Addr.Addr()), StoreHost: b.Addr,
+		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule,
+		IDs:        codec.NewUniqueIDs(b.Addr.Addr(), os.Getpid(), rand.Uint32()),
+		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
+		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
+		Now: time.Now, Random: rand.Int32N, Logger: b.log,
+	})
+	b.told.Store(b.processor)
+	return err
+}
+
+func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
+	return processor.Settings{
+		ClusterName: cfg.ClusterName, BrokerName: cfg.Name, BrokerID: cfg.ID, BrokerIP: ip.String(), RegionID: cfg.RegionID, TraceOn: cfg.TraceOn,
+		Permission: cfg.Permission, AcceptSendsFrom: cfg.StartAcceptSend, MaxMessageBytes: int(cfg.MaxMessageBytes),
+		SyncFlush: cfg.FlushDiskType == "SYNC_FLUSH", LitePull: cfg.LitePull, LongPolling: cfg.LongPolling,
+		ShortPolling: cfg.ShortPollingTime, RejectPullConsumer: cfg.RejectPullConsumer, ServerSideReset: cfg.ServerSideReset,
+		StoreReply: cfg.StoreReply, NotifyConsumerIDs: cfg.NotifyConsumerIDs, ValidateSystemTopic: cfg.ValidateSystemTopic,
+		MixedMessageType: cfg.MixedMessageType, QueryMaxNum: cfg.QueryMaxNum, ChannelExpired: cfg.ChannelExpired,
+	}
+}
+
+func (b *Broker) registrarOptions(cfg Config) RegistrarOptions {
+	return RegistrarOptions{
+		Cluster: cfg.ClusterName, Broker: cfg.Name, BrokerID: cfg.ID, Addr: b.Addr.String(), HAAddr: haAddr(cfg, b.Addr.Addr()),
+		Namesrvs: cfg.NamesrvAddrs, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed,
+		Topics: b.topicsToRegister, Client: b.client, Logger: b.log,
+	}
+}
+
+func (b *Broker) listen(cfg Config) (err error) {
+	opts := remoting.DefaultOptions()
+	opts.Addrs = []string{hostPort(cfg.BindAddress, cfg.ListenPort), hostPort(cfg.BindAddress, cfg.ListenPort-vipBelow)}
+	opts.Table = func(listener int) *remoting.Table {
+		if listener == listenerVIP {
+			return remoting.NewTable(b.processor.VIPTable())
+		}
+		return remoting.NewTable(b.processor.Table())
+	}
+	opts.IdleTimeout, opts.Logger = cfg.MaxIdle, b.log
+	opts.OnClose = func(c remoting.Conn, _ error) { b.processor.ConnClosed(c) }
+	opts.OnDrain = b.processor.Drain
+	if b.server, err = remoting.Open(opts); err != nil {
+		return err
+	}
+	b.Listeners = b.server.Addrs()
+	if err := dialSelf(b.Addr.String(), time.Second); err != nil {
+		b.log.Warn("the address that clients are given cannot be reached from here; set brokerIP1", "addr", b.Addr, "err", err)
+	}
+	return nil
+}
+
+func (b *Broker) startServices(cfg Config) error {
+	s := b.services
+	s.run(b.register.Run)
+	b.register.AwaitFirst()
+	s.run(func(ctx context.Context) {
+		if err := b.schedule.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			b.log.Error("delivery of delayed messages has ended", "err", err)
+		}
+	})
+	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
+	s.every(cfg.FlushOffsetsInterval, b.logged("persist consumer offsets", b.offsets.Persist))
+	s.every(cfg.FlushDelayOffsetsInterval, b.logged("persist delay offsets", b.schedule.Persist))
+	return nil
+}
+
+func (b *Broker) logged(what string, f func() error) func() {
+	return func() {
+		if err := f(); err != nil {
+			b.log.Error(what, "err", err)
+		}
+	}
+}
+
+// Close tells the name servers, answers what is in flight, writes every table and closes the store.
+func (b *Broker) Close(ctx context.Context) error {
+	var errs []error
+	closeIf := func(open bool, f func() error) {
+		if open {
+			errs = append(errs, f())
+		}
+	}
+	// Only a broker that listened may have registered; taking back another one's registration would be wrong.
+	closeIf(b.server != nil, func() error { b.register.Unregister(ctx); return nil })
+	closeIf(b.server != nil, func() error { return b.server.Close(ctx) })
+	b.services.stop()
+	closeIf(b.client != nil, b.client.Close)
+	closeIf(b.offsets != nil, b.offsets.Close)
+	closeIf(b.schedule != nil, b.schedule.Persist)
+	closeIf(b.groups != nil, b.groups.Close)
+	closeIf(b.topics != nil, b.topics.Close)
+	closeIf(b.store != nil, b.store.Close)
+	return errors.Join(errs...)
+}

@@ -1,0 +1,100 @@
+package broker
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// loadText reads text as a broker.conf over the defaults and returns what was logged.
+func loadText(t *testing.T, text string) (Config, string, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "broker.conf")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	var log bytes.Buffer
+	cfg := DefaultConfig()
+	err := cfg.Load(path, slog.New(slog.NewTextHandler(&log, nil)))
+	return cfg, log.String(), err
+}
+
+func TestLoadTakesJavaKeys(t *testing.T) {
+	t.Parallel()
+	cfg, log, err := loadText(t, strings.Join([]string{
+		"# as shipped", "brokerClusterName = DefaultCluster", "brokerName=broker-a", "brokerId=0", "deleteWhen=04", "fileReservedTime=48",
+		"brokerRole=ASYNC_MASTER", "flushDiskType=SYNC_FLUSH", "listenPort=20911", "namesrvAddr=a:1;b:2",
+		"mapedFileSizeCommitLog=1048576", "flushIntervalCommitLog=200", "autoCreateTopicEnable=false", "storePathRootDir=/data/store",
+		"serverChannelMaxIdleTimeSeconds=60",
+	}, "\n"))
+	require.NoError(t, err)
+	require.Empty(t, log)
+	require.Equal(t, "broker-a", cfg.Name)
+	require.Equal(t, 20911, cfg.ListenPort)
+	require.Equal(t, "SYNC_FLUSH", cfg.FlushDiskType)
+	require.Equal(t, int64(1<<20), cfg.SegmentBytes)
+	require.Equal(t, 200*time.Millisecond, cfg.FlushInterval)
+	require.Equal(t, time.Minute, cfg.MaxIdle)
+	require.False(t, cfg.AutoCreateTopic)
+	require.Equal(t, "/data/store", cfg.StoreRoot)
+	require.NoError(t, cfg.validate())
+}
+
+func TestLoadWarnsOfUnknownKeys(t *testing.T) {
+	t.Parallel()
+	_, log, err := loadText(t, "brokerName=a\nbrokerNmae=b\n")
+	require.NoError(t, err)
+	require.Contains(t, log, "line=2")
+	require.Contains(t, log, "key=brokerNmae")
+}
+
+func TestLoadNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, line, want string }{
+		{"not a number", "listenPort=abc", `:2: listenPort=abc: want a whole number from 3 to 65535`},
+		{"out of range", "listenPort=70000", `:2: listenPort=70000: want a whole number from 3 to 65535`},
+		{"not a boolean", "autoCreateTopicEnable=yes please", `:2: autoCreateTopicEnable=yes please: want true or false`},
+		{"not one of", "flushDiskType=MAYBE", `:2: flushDiskType=MAYBE: want one of [ASYNC_FLUSH SYNC_FLUSH]`},
+		{"negative time", "flushIntervalCommitLog=-1", `:2: flushIntervalCommitLog=-1: want a number of milliseconds, not negative`},
+		{"bad escape", `brokerName=\u00`, `invalid unicode literal`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := loadText(t, "# first line\n"+tc.line+"\n")
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+func TestValidateRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Config){
+		"brokerId":              func(c *Config) { c.ID = 1 },
+		"SLAVE":                 func(c *Config) { c.Role = "SLAVE" },
+		"SYNC_MASTER":           func(c *Config) { c.Role = "SYNC_MASTER" },
+		"enableControllerMode":  func(c *Config) { c.ControllerMode = true },
+		"authenticationEnabled": func(c *Config) { c.Authentication = true },
+		"storeType":             func(c *Config) { c.StoreType = "defaultRocksDB" },
+		"brokerName":            func(c *Config) { c.Name = "" },
+		"listenPort":            func(c *Config) { c.ListenPort = 1 },
+	} {
+		cfg := DefaultConfig()
+		change(&cfg)
+		require.ErrorContains(t, cfg.validate(), name)
+	}
+}
+
+func TestTextIsReadBack(t *testing.T) {
+	t.Parallel()
+	want := DefaultConfig()
+	want.Name, want.SegmentBytes, want.LongPolling = "broker-x", 1<<20, false
+	got, log, err := loadText(t, want.Text())
+	require.NoError(t, err)
+	require.Empty(t, log)
+	got.File = ""
+	require.Equal(t, want, got)
+}

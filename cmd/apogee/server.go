@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/apogee-mq/apogee/broker"
+	"github.com/apogee-mq/apogee/namesrv"
+)
+
+// stopTimeout is how long a stop may take.
+const stopTimeout = 10 * time.Second
+
+// serverFlags are the flags of `apogee server`.
+type serverFlags struct {
+	logFlags
+	conf, data                string
+	namesrvPort, listenOnPort int
+}
+
+func serverCommand() *cobra.Command {
+	var f serverFlags
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run name server and broker in one process",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := f.logger()
+			if err != nil {
+				return err
+			}
+			return f.serve(cmd, log)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVarP(&f.conf, "configFile", "c", "", "broker.conf with Apache's keys")
+	cmd.Flags().StringVar(&f.data, "data", "apogee-data", "folder for everything that is kept (storePathRootDir)")
+	cmd.Flags().IntVar(&f.namesrvPort, "namesrv-port", 9876, "port of the name server")
+	cmd.Flags().IntVar(&f.listenOnPort, "broker-port", 10911, "port of the broker (listenPort); the VIP port is two below it")
+	return cmd
+}
+
+func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
+	started := time.Now()
+	cfg, err := f.brokerConfig(cmd, log)
+	if err != nil {
+		return startError{err}
+	}
+	opts := namesrv.DefaultOptions()
+	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
+	opts.KVConfigPath = filepath.Join(cfg.StoreRoot, "namesrv", "kvConfig.json")
+	opts.ConfigStorePath = filepath.Join(cfg.StoreRoot, "namesrv", "namesrv.properties")
+	ns, err := namesrv.Open(opts)
+	if err != nil {
+		return startError{err}
+	}
+	b, err := broker.Open(cfg, log)
+	if err != nil {
+		return startError{errors.Join(err, closeWithin(ns.Close))}
+	}
+	banner{started: started, namesrv: ns.Addr(), broker: b, data: cfg.StoreRoot}.print(cmd.OutOrStdout())
+	<-cmd.Context().Done()
+	log.Info("stopping")
+	// The broker first: it tells the name server that it goes.
+	if err := errors.Join(closeWithin(b.Close), closeWithin(ns.Close)); err != nil {
+		return startError{err}
+	}
+	return nil
+}
+
+// brokerConfig applies defaults, file and flags, in this order. The broker registers at the name server of this process and
+// at those that the file names.
+func (f *serverFlags) brokerConfig(cmd *cobra.Command, log *slog.Logger) (broker.Config, error) {
+	cfg := broker.DefaultConfig()
+	cfg.NamesrvAddrs, cfg.StoreRoot, cfg.ListenPort = "", f.data, f.listenOnPort
+	if f.conf != "" {
+		if err := cfg.Load(f.conf, log); err != nil {
+			return cfg, err
+		}
+	}
+	if cmd.Flags().Changed("data") {
+		cfg.StoreRoot, cfg.CommitLogDir = f.data, ""
+	}
+	if cmd.Flags().Changed("broker-port") {
+		cfg.ListenPort = f.listenOnPort
+	}
+	cfg.NamesrvAddrs = joinNamesrvs(cfg.BindAddress, f.namesrvPort, cfg.NamesrvAddrs)
+	return cfg, nil
+}
+
+// closeWithin closes with the time that a stop may take.
+func closeWithin(closing func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return closing(ctx)
+}
