@@ -36,39 +36,23 @@ func eachJavaPair(t *testing.T, f func(t *testing.T, producer, consumer string))
 	}
 }
 
-// TestJavaBrokerKill kills the broker under a producer and a consumer that stay, twice, and starts it again.
-func TestJavaBrokerKill(t *testing.T) {
+// TestJavaBrokerRestart kills the broker under a producer and a consumer that stay, later stops it, and each time starts
+// it again.
+func TestJavaBrokerRestart(t *testing.T) {
 	needJava(t)
 	tg := onOwn(t)
 	eachJavaPair(t, func(t *testing.T, producerVersion, consumerVersion string) {
 		topic, group := newTopic(t, tg, 4), newGroup(t, tg)
 		consumer := startSteady(t, tg, consumerVersion, "steady-consumer", topic, group)
 		producer := startSteady(t, tg, producerVersion, "steady-producer", topic, unique("PG"))
-		for range 2 {
+		for _, end := range []func(testing.TB){tg.KillBroker, tg.StopBroker} {
 			producer.awaitMoreAcks(t, 300)
 			consumer.awaitMoreGot(t, 100)
-			tg.KillBroker(t)
+			end(t)
 			producer.awaitError(t)
 			tg.StartBroker(t)
 		}
 		producer.awaitMoreAcks(t, 300)
-		finishAll(t, producer, consumer)
-	})
-}
-
-// TestJavaBrokerRestart stops the broker cleanly under clients that stay.
-func TestJavaBrokerRestart(t *testing.T) {
-	needJava(t)
-	tg := onOwn(t)
-	eachJavaPair(t, func(t *testing.T, producerVersion, consumerVersion string) {
-		topic, group := newTopic(t, tg, 2), newGroup(t, tg)
-		consumer := startSteady(t, tg, consumerVersion, "steady-consumer", topic, group)
-		producer := startSteady(t, tg, producerVersion, "steady-producer", topic, unique("PG"))
-		producer.awaitMoreAcks(t, 200)
-		tg.StopBroker(t)
-		producer.awaitError(t)
-		tg.StartBroker(t)
-		producer.awaitMoreAcks(t, 200)
 		finishAll(t, producer, consumer)
 	})
 }
