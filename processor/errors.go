@@ -12,7 +12,7 @@ import (
 // seeFAQ ends several remarks. Apache: FAQUrl.suggestTodo.
 const seeFAQ = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 
-// Kinds of a pull that is forbidden, sent as forbiddenType with NO_PERMISSION. Apache: ForbiddenType.
+// Kinds of a pull that is forbidden. Apache: ForbiddenType.
 const (
 	forbiddenBroker       int32 = 1
 	forbiddenGroup        int32 = 2
@@ -83,15 +83,9 @@ func (p *Processor) getError(err error) error {
 // forbidden refuses a pull with NO_PERMISSION and says what forbids it.
 func forbidden(kind int32, format string, args ...any) *codec.Refusal {
 	r := refuse(codec.NoPermission, format, args...)
-	r.Header = forbiddenField(kind)
+	r.Header = &codec.PullRefusal{ForbiddenType: kind}
 	return r
 }
-
-// forbiddenField is the response header of a forbidden pull.
-type forbiddenField int32
-
-// AppendFields writes forbiddenType.
-func (f forbiddenField) AppendFields(w *codec.FieldWriter) { w.Int("forbiddenType", int64(f)) }
 
 func topicUnknownToSend(topic string) *codec.Refusal {
 	return refuse(codec.TopicNotExist, "topic[%s] not exist, apply first please!%s", topic, seeFAQ)

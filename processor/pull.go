@@ -51,7 +51,7 @@ func (c *pullCall) Release() {
 // pull answers the first pass of both pull requests.
 func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
 	c := p.pulls.Get().(*pullCall)
-	if err := p.parsePull(req, &c.h); err != nil {
+	if err := codec.ParsePullHeader(&req.Command, &c.h); err != nil {
 		c.Release()
 		return nil, err
 	}
@@ -72,17 +72,6 @@ func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
 	return c.answer(req.Response(code), remark), nil
 }
 
-// parsePull reads the header and refuses one that Java fails on.
-func (p *Processor) parsePull(req *remoting.Request, h *codec.PullHeader) error {
-	if err := codec.ParsePullHeader(&req.Command, h); err != nil {
-		return err
-	}
-	if h.Topic == nil || h.Group == nil {
-		return missing("topic or consumerGroup")
-	}
-	return nil
-}
-
 // commitPulled stores the offset that came with the pull.
 func (p *Processor) commitPulled(h *codec.PullHeader) {
 	if err := p.offsets.Commit(h.Group, h.Topic, h.QueueID, h.CommitOffset); err != nil {
@@ -99,7 +88,6 @@ func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode 
 	}
 	if p.live().ServerSideReset {
 		if queueOffset, ok := p.offsets.TakeReset(h.Group, h.Topic, h.QueueID); ok {
-			c.got.Parts = c.got.Parts[:0]
 			c.fill(queueOffset, p.store.MinQueueOffset(topic, h.QueueID), p.store.MaxQueueOffset(topic, h.QueueID))
 			return codec.PullOffsetMoved, statusReset, nil
 		}

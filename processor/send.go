@@ -140,9 +140,6 @@ func sendSysFlag(sent int32, topic *codec.TopicConfig) int32 {
 
 // topicToSend makes the checks of every send and returns the topic, created if need be. Apache: preSend, msgCheck.
 func (p *Processor) topicToSend(req *remoting.Request, h *codec.SendHeader, live *liveSettings) (*codec.TopicConfig, error) {
-	if h.Topic == nil {
-		return nil, missing("topic")
-	}
 	if !live.AcceptSendsFrom.IsZero() && p.opts.Now().Before(live.AcceptSendsFrom) {
 		return nil, refuse(codec.SystemError, "broker unable to service, until %s", live.AcceptSendsFrom.Format("2006-01-02 15:04:05,000"))
 	}
