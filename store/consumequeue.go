@@ -313,6 +313,8 @@ func (q *queue) load(trimPhys, logMin int64, logger *slog.Logger) error {
 	q.minFor.Store(-1)
 	if len(q.files) == 0 {
 		q.minFor.Store(logMin)
+	} else if logMin == 0 && q.files[0].base > 0 { // nothing was ever deleted
+		return fmt.Errorf("%w: queue in %s begins with file %d", ErrCorrupt, q.dir(), q.files[0].base)
 	}
 	return q.findEndLocked(trimPhys)
 }

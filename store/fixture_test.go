@@ -56,6 +56,18 @@ func unpackFixture(t testing.TB, name, prefix string) string {
 
 // fixtureManifest is the part of a manifest that tests look at.
 type fixtureManifest struct {
+	CommitLogMinOffset, CommitLogMaxOffset int64
+	ConsumeQueueEntryCount                 int
+	OffsetByTimestamp                      []struct {
+		Topic             string
+		QueueID           int32
+		Timestamp, Offset int64
+		Boundary          string
+	}
+	ConsumeQueues map[string]struct {
+		MinOffset, MaxOffset int64
+		Entries              [][3]int64 `json:"entries_pos_size_tagsCode"`
+	}
 	KeyQueries []struct {
 		Topic, Key       string
 		MaxNum           int
@@ -68,6 +80,11 @@ type fixtureMessage struct {
 	Topic, Keys, Tags, UniqKey string
 	CommitLogOffset            int64
 	StoreTimestamp             int64
+
+	QueueID, Size, Magic, Flag, SysFlag, ReconsumeTimes   int32
+	BodyCRC                                               uint32
+	QueueOffset, BornTimestamp, PreparedTransactionOffset int64
+	BornHost, StoreHost, OffsetMsgID, RawSHA256           string
 }
 
 func readManifest(t testing.TB, name string) *fixtureManifest {

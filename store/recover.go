@@ -25,6 +25,7 @@ type recovery struct {
 	s     *Store
 	clean bool
 	check checkpoint
+	list  queueList
 
 	from    int64 // physical offset at which the scan begins
 	end     int64 // after the last record
@@ -41,6 +42,31 @@ func (r *recovery) run() error {
 	if len(s.log.all()) == 0 {
 		return r.startEmpty()
 	}
+	if err := r.findStart(); err != nil {
+		return err
+	}
+	s.opts.Logger.Info("recovering commit log", "clean", r.clean, "from", r.from, "dir", s.log.dir)
+	if err := r.scan(r.from, func(m *codec.Message) error { return r.redispatch(m, false) }); err != nil {
+		return err
+	}
+	if r.clean && r.list.End == r.end {
+		r.list.missing(s, func(q *queue) {
+			s.opts.Logger.Warn("queue is not complete, it is made anew from the log", "topic", q.topic, "queue", q.id)
+			r.redo[q] = true
+		})
+	}
+	if err := r.rebuild(); err != nil {
+		return err
+	}
+	if err := r.cut(); err != nil {
+		return err
+	}
+	s.opts.Logger.Info("commit log recovered", "end", r.end, "records", r.records, "damaged", r.damaged)
+	return nil
+}
+
+// findStart loads the queues and decides where the scan begins.
+func (r *recovery) findStart() error {
 	if !r.clean {
 		r.from = r.checkpointStart()
 		if err := r.loadQueues(r.from); err != nil {
@@ -55,17 +81,11 @@ func (r *recovery) run() error {
 			return err
 		}
 	}
-	s.opts.Logger.Info("recovering commit log", "clean", r.clean, "from", r.from, "dir", s.log.dir)
-	if err := r.scan(r.from, func(m *codec.Message) error { return r.redispatch(m, false) }); err != nil {
-		return err
+	entries := false
+	r.s.queues.each("", func(q *queue) { entries = entries || q.max.Load() > 0 })
+	if !entries { // they were removed, or all their messages are in the first segment
+		r.from = r.s.log.minPhys()
 	}
-	if err := r.rebuild(); err != nil {
-		return err
-	}
-	if err := r.cut(); err != nil {
-		return err
-	}
-	s.opts.Logger.Info("commit log recovered", "end", r.end, "records", r.records, "damaged", r.damaged)
 	return nil
 }
 

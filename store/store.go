@@ -232,7 +232,11 @@ func (s *Store) recover() error {
 	if err := s.emptyTrash(); err != nil {
 		return err
 	}
-	r := recovery{s: s, clean: clean, check: check, redo: make(map[*queue]bool)}
+	list, err := readQueueList(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	r := recovery{s: s, clean: clean, check: check, list: list, redo: make(map[*queue]bool)}
 	if err := r.run(); err != nil {
 		return err
 	}
@@ -248,8 +252,12 @@ func (s *Store) recover() error {
 	s.dispatcher.doneMs.Store(r.lastMs)
 	s.dispatcher.lastMs = r.lastMs
 	s.warmFrom = r.from
-	if s.index.index != nil {
-		s.index.start(max(s.index.index.EndPhysOffset(), s.log.minPhys()), r.end)
+	if x := s.index.index; x != nil {
+		from := max(x.EndPhysOffset(), s.log.minPhys())
+		if clean && list.IndexEnd == x.EndPhysOffset() && list.Indexed <= r.end {
+			from = max(from, list.Indexed)
+		}
+		s.index.start(from, r.end)
 	}
 	return nil
 }
@@ -297,6 +305,9 @@ func (s *Store) Close() error {
 
 	var errs []error
 	clean := !s.readOnly.Load() && s.Dispatched() == s.Written()
+	if clean {
+		errs = append(errs, s.saveQueueList())
+	}
 	if s.index.index != nil {
 		if err := s.index.index.Close(); err != nil {
 			errs, clean = append(errs, err), false

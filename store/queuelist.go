@@ -1,0 +1,75 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// queueList is what a clean stop leaves in apogee/queues.json: which queues there were and how long, when the log ended
+// at End. The next clean start finds out with it that a queue was lost meanwhile, which the queues themselves cannot
+// tell. When somebody else has written since, the log ends elsewhere and the list counts for nothing.
+type queueList struct {
+	End    int64                      `json:"end"`
+	Queues map[string]map[int32]int64 `json:"queues"` // topic, queue id, maximum offset
+	// IndexEnd is the index's newest entry, Indexed up to where the log was indexed; messages without keys lie between.
+	IndexEnd int64 `json:"indexEnd"`
+	Indexed  int64 `json:"indexed"`
+}
+
+func queueListPath(dir string) string { return filepath.Join(dir, ownDir, "queues.json") }
+
+// readQueueList reads the list; one that cannot be read is as good as none.
+func readQueueList(dir string) (queueList, error) {
+	var l queueList
+	b, err := os.ReadFile(queueListPath(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return l, wrapFileError(OpRead, queueListPath(dir), err)
+	}
+	if json.Unmarshal(b, &l) != nil {
+		return queueList{}, nil
+	}
+	return l, nil
+}
+
+// saveQueueList writes the list of a store that has stopped.
+func (s *Store) saveQueueList() error {
+	l := queueList{End: s.Written(), Queues: make(map[string]map[int32]int64)}
+	s.queues.each("", func(q *queue) {
+		if n := q.max.Load(); n > 0 {
+			if l.Queues[q.topic] == nil {
+				l.Queues[q.topic] = make(map[int32]int64)
+			}
+			l.Queues[q.topic][q.id] = n
+		}
+	})
+	if x := s.index; x.index != nil {
+		l.IndexEnd, l.Indexed = x.index.EndPhysOffset(), x.from
+		if x.live {
+			l.Indexed = l.End
+		}
+	}
+	b, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	return writeWhole(queueListPath(s.opts.Dir), b, s.opts.Faults)
+}
+
+// missing calls fn for each queue that s does not have in full.
+func (l *queueList) missing(s *Store, fn func(q *queue)) {
+	for topic, ids := range l.Queues {
+		if checkTopic(topic) != nil || s.opts.TopicExists != nil && !s.opts.TopicExists(topic) {
+			continue
+		}
+		for id, n := range ids {
+			if q := s.queues.findOrCreate(topic, id); q.max.Load() < n {
+				fn(q)
+			}
+		}
+	}
+}
