@@ -44,6 +44,9 @@ func sendFrame() []byte {
 }
 
 func TestSendDoesNotAllocate(t *testing.T) {
+	if raceOn {
+		t.Skip("pools allocate under the race detector")
+	}
 	b := newRig(t, realClock)
 	b.topicOf("T", 4)
 	run := hotRun(t, b, b.send, sendFrame())
@@ -54,6 +57,9 @@ func TestSendDoesNotAllocate(t *testing.T) {
 }
 
 func TestPullFoundDoesNotAllocate(t *testing.T) {
+	if raceOn {
+		t.Skip("pools allocate under the race detector")
+	}
 	b := newRig(t, realClock)
 	b.topicOf("T", 4)
 	for range 32 {
