@@ -56,30 +56,12 @@ func OpenGroups(path string, opts GroupsOptions) (*Groups, error) {
 	}
 	g := &Groups{opts: opts}
 	g.autoCreate.Store(opts.AutoCreate)
-
-	values := make(map[string]*codec.SubscriptionGroupConfig)
-	for _, name := range systemGroups {
-		values[name] = newGroup(name)
-	}
-	version := codec.DataVersion{TimestampMs: opts.Now().UnixMilli()}
-	missing := len(values)
+	values, version, missing := opts.merge(stored)
 	forbidden := map[string]map[string]int32{}
 	if stored != nil {
 		g.unknown = stored.Unknown
-		version = stored.DataVersion
 		if stored.ForbiddenTable != nil {
 			forbidden = stored.ForbiddenTable
-		}
-		for name, cfg := range stored.SubscriptionGroupTable {
-			if cfg == nil || checkName(name) != nil {
-				opts.Logger.Warn("group in table has no configuration or no possible name, left out", "group", name, "file", path)
-				continue
-			}
-			if values[name] != nil {
-				missing--
-			}
-			cfg.GroupName = name
-			values[name] = cfg
 		}
 	}
 	g.forbidden.Store(&forbidden)
@@ -87,6 +69,30 @@ func OpenGroups(path string, opts GroupsOptions) (*Groups, error) {
 	g.table.encode = g.encode
 	g.table.start(missing > 0)
 	return g, nil
+}
+
+// merge puts what is stored, nil for nothing, over the system groups and tells how many of those are new.
+func (o *GroupsOptions) merge(stored *codec.SubscriptionGroupTable) (values map[string]*codec.SubscriptionGroupConfig, version codec.DataVersion, missing int) {
+	values = make(map[string]*codec.SubscriptionGroupConfig)
+	for _, name := range systemGroups {
+		values[name] = newGroup(name)
+	}
+	missing = len(values)
+	if stored == nil {
+		return values, codec.DataVersion{TimestampMs: o.Now().UnixMilli()}, missing
+	}
+	for name, cfg := range stored.SubscriptionGroupTable {
+		if cfg == nil || checkName(name) != nil {
+			o.Logger.Warn("group in table has no configuration or no possible name, left out", "group", name)
+			continue
+		}
+		if values[name] != nil {
+			missing--
+		}
+		cfg.GroupName = name
+		values[name] = cfg
+	}
+	return values, stored.DataVersion, missing
 }
 
 func (g *Groups) encode(values map[string]*codec.SubscriptionGroupConfig, version codec.DataVersion) ([]byte, error) {

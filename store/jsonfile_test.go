@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -253,51 +252,69 @@ func TestTableFileThatCannotBeRead(t *testing.T) {
 	require.Equal(t, int64(22), loadLevel(t, f))
 }
 
+// FuzzLoadTables reads any text as each of the tables. What can be read must come back the same from what is written.
 func FuzzLoadTables(f *testing.F) {
-	root := unpackFixture(f, fixtureClean, "config/")
-	for _, name := range []string{"topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json"} {
-		text, err := os.ReadFile(filepath.Join(root, "config", name))
-		require.NoError(f, err)
-		f.Add(text)
-	}
-	for _, text := range []string{"", "null", "{}", "[]", `{"offsetTable":null}`, `{"offsetTable":{"T@G":null,"@":{0:1},"x":{}}}`,
-		`{"topicConfigTable":{"T":null,"":{},"../x":{"perm":6}}}`, `{"subscriptionGroupTable":{"G":null},"forbiddenTable":{"G":null}}`,
-		`{"offsetTable":{-1:5,99999:-7,1:9223372036854775807}}`} {
+	delays, err := os.ReadFile(filepath.Join(unpackFixture(f, fixtureClean, "config/"), "config", "delayOffset.json"))
+	require.NoError(f, err)
+	f.Add(delays)
+	for _, text := range []string{"", "null", "{}", "[]", oldTable, `{"offsetTable":null}`,
+		`{"offsetTable":{"T@G":null,"@":{0:1},"x":{},"T@G@broadcast":{0:5}},"groupTopicMap":{"G":["T"]},"dataVersion":{"counter":2}}`,
+		`{"topicConfigTable":{"T":null,"":{},"../x":{"perm":6},"U":{"attributes":{"message.type":"FIFO"},"order":true}}}`,
+		`{"subscriptionGroupTable":{"G":null,"H":{"retryMaxTimes":3}},"forbiddenTable":{"G":null,"H":{"T":4}}}`,
+		`{"offsetTable":{-1:5,99999:-7,1:9223372036854775807},"later":1}`} {
 		f.Add([]byte(text))
 	}
+	topicsOptions, groupsOptions := testTopicsOptions(), GroupsOptions{}
+	topicsOptions.fill()
+	groupsOptions.fill()
 	f.Fuzz(func(t *testing.T, text []byte) {
-		path := filepath.Join(t.TempDir(), "table.json")
-		require.NoError(t, os.WriteFile(path, text, 0o644))
-		check := func(err error) bool {
-			if err != nil {
-				require.ErrorIs(t, err, ErrCorrupt)
-			}
-			return err == nil
+		if stored := fuzzRead[offsetFile](text); stored != nil {
+			one, two := openTestOffsets(t, "/nowhere", OffsetsOptions{}), openTestOffsets(t, "/nowhere", OffsetsOptions{})
+			one.fill(stored)
+			two.fill(fuzzAgain(t, one.fileContent()))
+			require.Equal(t, one.Snapshot(), two.Snapshot())
+			one.DeleteGroup("G")
+			one.DeleteTopic("T")
 		}
-		if offsets, err := OpenOffsets(path, OffsetsOptions{}); check(err) {
-			before := offsets.Snapshot()
-			require.NoError(t, offsets.Commit([]byte("fuzz-group"), []byte("fuzz-topic"), 0, 1))
-			require.NoError(t, offsets.Persist())
-			again, err := OpenOffsets(path, OffsetsOptions{})
+		if stored := fuzzRead[codec.DelayOffsetTable](text); stored != nil {
+			one, err := openSchedule("/nowhere", newFakeLog(), ScheduleOptions{})
 			require.NoError(t, err)
-			offsets.DeleteGroup("fuzz-group")
-			again.DeleteGroup("fuzz-group")
-			require.Equal(t, before.OffsetTable, again.Snapshot().OffsetTable)
+			one.fill(stored)
+			table := one.Snapshot()
+			again := fuzzAgain(t, &table)
+			require.Equal(t, table.OffsetTable, again.OffsetTable)
 		}
-		require.NoError(t, os.WriteFile(path, text, 0o644))
-		if schedule, err := openSchedule(path, newFakeLog(), ScheduleOptions{}); check(err) {
-			schedule.dirty.Store(true)
-			require.NoError(t, schedule.Persist())
+		if stored := fuzzRead[codec.TopicConfigTable](text); stored != nil {
+			values, version, _ := topicsOptions.merge(stored)
+			again := fuzzAgain(t, &codec.TopicConfigTable{DataVersion: version, TopicConfigTable: values})
+			require.Len(t, again.TopicConfigTable, len(values))
+			for name, cfg := range again.TopicConfigTable {
+				require.True(t, equalTopics(values[name], cfg), name)
+			}
 		}
-		require.NoError(t, os.WriteFile(path, text, 0o644))
-		if topics, err := OpenTopics(path, TopicsOptions{}); check(err) {
-			require.NoError(t, topics.Close())
+		if stored := fuzzRead[codec.SubscriptionGroupTable](text); stored != nil {
+			values, version, _ := groupsOptions.merge(stored)
+			again := fuzzAgain(t, &codec.SubscriptionGroupTable{DataVersion: version, SubscriptionGroupTable: values, ForbiddenTable: stored.ForbiddenTable})
+			require.Len(t, again.SubscriptionGroupTable, len(values))
 		}
-		require.NoError(t, os.WriteFile(path, text, 0o644))
-		if groups, err := OpenGroups(path, GroupsOptions{}); check(err) {
-			require.NoError(t, groups.Close())
-		}
-		_, err := os.Stat(path)
-		require.False(t, errors.Is(err, fs.ErrNotExist) && len(text) > 0 && strings.HasPrefix(string(text), "{}"))
 	})
+}
+
+// fuzzRead reads text as loadJSON does; nil for damage.
+func fuzzRead[T any](text []byte) *T {
+	value := new(T)
+	if len(text) == 0 || codec.UnmarshalJSON(text, value) != nil {
+		return nil
+	}
+	return value
+}
+
+// fuzzAgain writes a table and reads it.
+func fuzzAgain[T any](t *testing.T, value *T) *T {
+	t.Helper()
+	text, err := codec.MarshalPrettyJSON(value)
+	require.NoError(t, err)
+	again := new(T)
+	require.NoError(t, codec.UnmarshalJSON(text, again), "%s", text)
+	return again
 }

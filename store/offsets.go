@@ -97,9 +97,16 @@ func OpenOffsets(path string, opts OffsetsOptions) (*Offsets, error) {
 	}
 	o.version.Store(&codec.DataVersion{TimestampMs: opts.Now().UnixMilli()})
 	stored, err := loadJSON[offsetFile](o.file)
-	if err != nil || stored == nil {
-		return o, err
+	if err != nil {
+		return nil, err
 	}
+	if stored != nil {
+		o.fill(stored)
+	}
+	return o, nil
+}
+
+func (o *Offsets) fill(stored *offsetFile) {
 	o.unknown = stored.Unknown
 	o.version.Store(&stored.DataVersion)
 	for key, queues := range stored.OffsetTable {
@@ -112,7 +119,6 @@ func OpenOffsets(path string, opts OffsetsOptions) (*Offsets, error) {
 		o.shard([]byte(group), []byte(topic)).groups[topic+string(groupSeparator)+group] = g
 		o.entries.Add(int64(len(queues)))
 	}
-	return o, nil
 }
 
 // Persist writes the table if it changed since the last Persist.

@@ -104,9 +104,16 @@ func openSchedule(path string, log delayLog, opts ScheduleOptions) (*Schedule, e
 		s.levels = append(s.levels, &delayQueue{level: int32(i + 1), restMs: restMs})
 	}
 	stored, err := loadJSON[codec.DelayOffsetTable](s.file)
-	if err != nil || stored == nil {
-		return s, err
+	if err != nil {
+		return nil, err
 	}
+	if stored != nil {
+		s.fill(stored)
+	}
+	return s, nil
+}
+
+func (s *Schedule) fill(stored *codec.DelayOffsetTable) {
 	s.unknown = stored.Unknown
 	s.version.Store(&stored.DataVersion)
 	for level, queueOffset := range stored.OffsetTable {
@@ -116,7 +123,6 @@ func openSchedule(path string, log delayLog, opts ScheduleOptions) (*Schedule, e
 		}
 		s.take(s.levels[level-1], queueOffset)
 	}
-	return s, nil
 }
 
 // take sets where a level goes on, within what its queue holds. Apache: ScheduleMessageService.correctDelayOffset.

@@ -52,33 +52,39 @@ func OpenTopics(path string, opts TopicsOptions) (*Topics, error) {
 	}
 	t := &Topics{opts: opts, system: opts.systemNames()}
 	t.autoCreate.Store(opts.AutoCreate)
-
-	values := make(map[string]*codec.TopicConfig)
-	for _, cfg := range opts.systemTopics() {
-		values[cfg.TopicName] = cfg
-	}
-	version := codec.DataVersion{TimestampMs: opts.Now().UnixMilli()}
-	missing := len(values)
+	values, version, missing := opts.merge(stored)
 	if stored != nil {
 		t.unknown = stored.Unknown
-		version = stored.DataVersion
-		for name, cfg := range stored.TopicConfigTable {
-			if cfg == nil || checkName(name) != nil {
-				opts.Logger.Warn("topic in table has no configuration or no possible name, left out", "topic", name, "file", path)
-				continue
-			}
-			if values[name] != nil {
-				missing--
-			}
-			cfg.TopicName = name
-			values[name] = cfg
-		}
 	}
 	t.table = newConfTable(file, values, version)
 	t.table.encode = t.encode
 	t.table.onChange = opts.OnChange
 	t.table.start(missing > 0)
 	return t, nil
+}
+
+// merge puts what is stored, nil for nothing, over the system topics and tells how many of those are new.
+func (o *TopicsOptions) merge(stored *codec.TopicConfigTable) (values map[string]*codec.TopicConfig, version codec.DataVersion, missing int) {
+	values = make(map[string]*codec.TopicConfig)
+	for _, cfg := range o.systemTopics() {
+		values[cfg.TopicName] = cfg
+	}
+	missing = len(values)
+	if stored == nil {
+		return values, codec.DataVersion{TimestampMs: o.Now().UnixMilli()}, missing
+	}
+	for name, cfg := range stored.TopicConfigTable {
+		if cfg == nil || checkName(name) != nil {
+			o.Logger.Warn("topic in table has no configuration or no possible name, left out", "topic", name)
+			continue
+		}
+		if values[name] != nil {
+			missing--
+		}
+		cfg.TopicName = name
+		values[name] = cfg
+	}
+	return values, stored.DataVersion, missing
 }
 
 func (t *Topics) encode(values map[string]*codec.TopicConfig, version codec.DataVersion) ([]byte, error) {
