@@ -185,8 +185,8 @@ func (cc *clientConn) open(ctx context.Context) error {
 		if cl.ctx.Err() != nil {
 			cc.failed = ErrClosed
 		}
-		close(cc.ready)
 		cl.remove(cc)
+		close(cc.ready)
 		cl.readers.Done()
 		return cc.failed
 	}

@@ -147,7 +147,7 @@ func TestClientCallTimesOutAndOpensANewConnection(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int32(0), resp.Code)
 	require.Equal(t, int32(2), dials.Load(), "nothing came during the first call, so its connection was given up")
-	_ = receives(t, "parked", parked).Reply(&codec.Command{Flag: codec.FlagResponse})
+	_ = receives(t, "parked", parked).Reply(&codec.Command{})
 
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	done := make(chan error, 1)

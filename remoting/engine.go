@@ -43,8 +43,6 @@ func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	if reason == nil {
 		reason = err
 	}
-	e.srv.conns.Add(-1)
-	e.srv.stats.connsClosed.Add(1)
 	switch {
 	case errors.Is(reason, ErrSlowReader):
 		e.srv.stats.closedSlow.Add(1)
@@ -63,6 +61,8 @@ func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	if e.srv.opts.OnClose != nil {
 		e.srv.opts.OnClose(c, reason)
 	}
+	e.srv.stats.connsClosed.Add(1)
+	e.srv.conns.Add(-1)
 	return gnet.None
 }
 

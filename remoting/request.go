@@ -120,6 +120,8 @@ func (p *Parked) Reply(c *codec.Command) error {
 		release(c)
 		return nil
 	}
+	c.Opaque = p.opaque
+	c.Flag |= codec.FlagResponse
 	return p.Conn.Send(c)
 }
 

@@ -74,17 +74,17 @@ func Open(opts Options) (*Server, error) {
 		}
 		s.listeners = append(s.listeners, &listener{Listener: ln, index: i, table: table})
 	}
-	engine, err := gnet.NewClient(&engine{srv: s}, gnet.WithNumEventLoop(opts.Loops), gnet.WithReadBufferCap(opts.ReadBufferBytes),
+	client, err := gnet.NewClient(&engine{srv: s}, gnet.WithNumEventLoop(opts.Loops), gnet.WithReadBufferCap(opts.ReadBufferBytes),
 		gnet.WithTCPNoDelay(gnet.TCPDelay), // package net has set TCP_NODELAY
 		gnet.WithLogger(engineLog{opts.Logger}))
 	if err == nil {
-		err = engine.Start()
+		err = client.Start()
 	}
 	if err != nil {
 		s.closeListeners()
 		return nil, fmt.Errorf("start event loops: %w", err)
 	}
-	s.engine = engine
+	s.engine = client
 	for kind := range s.pools {
 		s.pools[kind] = newPool(s, PoolKind(kind))
 	}

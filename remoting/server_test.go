@@ -1,6 +1,7 @@
 package remoting
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -431,7 +434,8 @@ func TestOnewaysOfAPeerThatClosesAreHandled(t *testing.T) {
 	t.Parallel()
 	var ran atomic.Int32
 	count := func(*Request) (*codec.Command, error) { ran.Add(1); return nil, nil }
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: count}, {Code: 1001, Handler: count}}, nil)
+	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: count}, {Code: 1001, Handler: count}},
+		func(o *Options) { o.MaxWait = [poolKinds]time.Duration{} })
 	const n = 3 * turnFrames
 	for _, code := range []int32{1000, 1001} {
 		ran.Store(0)
@@ -515,4 +519,96 @@ func TestCloseReturnsWhenItsContextEnds(t *testing.T) {
 	require.ErrorContains(t, err, "admin pool")
 	close(goOn)
 	s.pools[PoolAdmin].workers.Wait()
+}
+
+func TestConnectionsComeAndGo(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	open := map[Conn]bool{}
+	parks := func(req *Request) (*codec.Command, error) {
+		p := req.Park()
+		go func() { _ = p.Reply(p.Response(0)) }()
+		return nil, nil
+	}
+	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: parks}}, func(o *Options) {
+		o.Loops = 2
+		o.OnOpen = func(c Conn) { mu.Lock(); defer mu.Unlock(); open[c] = true }
+		o.OnClose = func(c Conn, _ error) { mu.Lock(); defer mu.Unlock(); delete(open, c) }
+	})
+	stop := make(chan struct{})
+	var pusher, clients sync.WaitGroup
+	pusher.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			mu.Lock()
+			for c := range open {
+				_ = c.Send(&codec.Command{Code: 40, Flag: codec.FlagOneway, Body: make([]byte, 300)})
+			}
+			mu.Unlock()
+		}
+	})
+	for client := range 8 {
+		clients.Go(func() {
+			for i := range 40 {
+				nc, err := net.Dial("tcp", s.Addrs()[0].String())
+				if !errorIsNil(t, err) {
+					return
+				}
+				c := &rawConn{t: t, Conn: nc, r: bufio.NewReader(nc)}
+				frames := bytes.Join([][]byte{request(codeEcho, 1, "a"), request(1000, 2, ""), request(codePooled, 3, strings.Repeat("b", i*100))}, nil)
+				_, _ = nc.Write(frames[:len(frames)-client*i%len(frames)])
+				if i%3 != 0 { // some leave without a word
+					_, _ = c.tryReceive()
+				}
+				if i%5 == 0 {
+					_ = nc.(*net.TCPConn).SetLinger(0)
+				}
+				_ = nc.Close()
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	pusher.Wait()
+	eventually(t, "all are gone", func() bool {
+		m := s.Metrics()
+		return m.Conns == 0 && m.Parked == 0 && m.InflightBytes == 0 && m.UnsentBytes == 0
+	})
+	require.Empty(t, open)
+	require.Equal(t, s.Metrics().ConnsOpened, s.Metrics().ConnsClosed)
+}
+
+// TestCloseLeavesNothingBehind is not parallel: it counts what the process has.
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	descriptors := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return 0 // only Linux tells
+		}
+		return len(files)
+	}
+	round := func() {
+		opts := serverOptions("127.0.0.1:0")
+		opts.Addrs = append(opts.Addrs, "127.0.0.1:0")
+		s, err := Open(opts)
+		require.NoError(t, err)
+		cl := NewClient(DefaultClientOptions())
+		for _, addr := range s.Addrs() {
+			_, err := cl.Call(context.Background(), addr.String(), &codec.Command{Code: codeEcho})
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.Close(context.Background()))
+		require.NoError(t, cl.Close())
+	}
+	round() // package net and gnet start what they keep
+	goroutines, files := runtime.NumGoroutine(), descriptors()
+	for range 5 {
+		round()
+	}
+	eventually(t, "goroutines have ended", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // this one
+	require.LessOrEqual(t, descriptors(), files)
 }
