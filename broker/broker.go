@@ -28,6 +28,9 @@ const vipBelow = 2
 // holdPeriod is how often parked pulls whose time is over are looked for.
 const holdPeriod = 50 * time.Millisecond
 
+// clientsPeriod is how often clients that have gone silent are looked for. Apache: ClientHousekeepingService.
+const clientsPeriod = 10 * time.Second
+
 // listenerVIP is the index of the VIP port among the server's listeners.
 const listenerVIP = 1
 
@@ -229,6 +232,7 @@ func (b *Broker) startServices(cfg Config) error {
 		}
 	})
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
+	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist consumer offsets", b.offsets.Persist))
 	s.every(cfg.FlushDelayOffsetsInterval, b.logged("persist delay offsets", b.schedule.Persist))
 	return nil
