@@ -189,10 +189,12 @@ func TestOldAndCompressedRegistrations(t *testing.T) {
 	for _, version := range []int32{400, codec.Version} {
 		body, err := codec.EncodeRegisterBrokerBody(table, true, version)
 		require.NoError(t, err)
-		for range 2 { // the second one brings no news
-			resp := p.call(codec.RegisterBroker, version, brokerFields("compressed", "true"), body)
+		for _, says := range []string{"true", "true", "false"} { // the later ones bring no news
+			resp := p.call(codec.RegisterBroker, version, brokerFields("compressed", says), body)
 			require.Equal(t, codec.Success, resp.Code, resp.Remark)
 		}
+		resp := p.call(codec.RegisterBroker, version, brokerFields("compressed", "false", "brokerName", "c", "brokerAddr", "h:1"), body)
+		require.Equal(t, codec.Success, resp.Code, resp.Remark)
 		p.ok(codec.GetRouteInfoByTopic, map[string]string{"topic": "B"}, nil)
 	}
 }

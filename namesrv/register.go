@@ -34,7 +34,7 @@ func (s *Server) register(req *remoting.Request) (*codec.Command, error) {
 		return nil, &codec.Refusal{Code: codec.SystemError, Remark: "crc32 not match"}
 	}
 	reg := registrationOf(req, &h)
-	leader, known, err := s.takeIn(req, reg, h.Compressed)
+	leader, known, err := s.takeIn(req, reg, h.Compressed || isZlib(req.Body))
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +98,11 @@ func (s *Server) takeIn(req *remoting.Request, reg *registration, compressed boo
 			"topics", len(body.TopicConfigSerializeWrapper.TopicConfigTable))
 	}
 	return leader, known, nil
+}
+
+// isZlib reports whether a body is compressed: Apache's broker 5.4.0 with compressedRegister says that it is not.
+func isZlib(b []byte) bool {
+	return len(b) > 2 && b[0] == 0x78 && (uint(b[0])<<8|uint(b[1]))%31 == 0
 }
 
 func (s *Server) unregister(req *remoting.Request) (*codec.Command, error) {
