@@ -41,6 +41,7 @@ func (p *Processor) queryOffset(req *remoting.Request) (*codec.Command, error) {
 		if !p.startsHot(string(h.Topic), h.QueueID) {
 			return nil, refuse(codec.QueryNotFound, "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first")
 		}
+		queueOffset = 0
 	}
 	resp := req.Response(codec.Success)
 	resp.Header = &codec.OffsetResponse{QueueOffset: queueOffset}

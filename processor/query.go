@@ -37,7 +37,10 @@ func (p *Processor) queryMessage(req *remoting.Request) (*codec.Command, error) 
 	if err != nil {
 		return nil, err
 	}
-	header := &codec.QueryMessageResponse{IndexLastUpdateTimestampMs: lastMs, IndexLastUpdatePhysOffset: lastPhysOffset}
+	header := new(codec.QueryMessageResponse)
+	if len(physOffsets) > 0 { // Java tells the end of the index only then
+		header.IndexLastUpdateTimestampMs, header.IndexLastUpdatePhysOffset = lastMs, lastPhysOffset
+	}
 	var body []byte
 	for _, physOffset := range physOffsets {
 		record, err := p.store.MessageAt(physOffset)
