@@ -105,7 +105,7 @@ func FuzzRegister(f *testing.F) {
 		if ok && peeked != table.DataVersion {
 			t.Skip("a member that stands twice")
 		}
-		if _, known := r.register(reg, body, newClock().now()); !known {
+		if _, outcome := r.register(reg, body, newClock().now()); outcome == refused {
 			return
 		}
 		for topic := range table.TopicConfigTable {

@@ -92,12 +92,12 @@ func (s *Server) takeIn(req *remoting.Request, reg *registration, compressed boo
 		s.log.Warn("registration cannot be read", "broker", reg.name, "client", req.Conn.RemoteAddr(), "err", err)
 		return master{}, false, fmt.Errorf("Failed to decode RegisterBrokerBody: %w", err) //nolint:staticcheck // Apache's remark
 	}
-	leader, known := s.routes.register(reg, body, now)
-	if known {
-		s.log.Debug("broker registered", "broker", reg.name, "id", reg.id, "cluster", reg.cluster, "addr", reg.addr,
+	leader, outcome := s.routes.register(reg, body, now)
+	if outcome == joined {
+		s.log.Info("broker registered", "broker", reg.name, "id", reg.id, "cluster", reg.cluster, "addr", reg.addr,
 			"topics", len(body.TopicConfigSerializeWrapper.TopicConfigTable))
 	}
-	return leader, known, nil
+	return leader, outcome != refused, nil
 }
 
 // isZlib reports whether a body is compressed: Apache's broker 5.4.0 with compressedRegister says that it is not.

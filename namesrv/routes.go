@@ -106,20 +106,30 @@ func (r *routes) refresh(reg *registration, version codec.DataVersion, now time.
 	return r.masterLocked(reg, m), true
 }
 
-// register takes a registration with its topics. It reports false for the first one of a broker that holds a single topic,
-// which is meant for a server that knows the others.
-func (r *routes) register(reg *registration, body *codec.RegisterBrokerBody, now time.Time) (master, bool) {
+// outcome is what became of a registration.
+type outcome int
+
+const (
+	// refused is the first registration of a broker that holds a single topic: it is meant for a server that knows the others.
+	refused outcome = iota
+	taken
+	// joined is the one by which a broker becomes known.
+	joined
+)
+
+// register takes a registration with its topics.
+func (r *routes) register(reg *registration, body *codec.RegisterBrokerBody, now time.Time) (master, outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	table := &body.TopicConfigSerializeWrapper
 	m := r.brokers[reg.name]
 	if r.outdatedLocked(reg, m, table.DataVersion) {
 		r.forgetLocked(brokerAddr{reg.cluster, reg.addr})
-		return master{}, true
+		return master{}, taken
 	}
 	first := m == nil || m.addrs[reg.id] == ""
 	if first && len(table.TopicConfigTable) == 1 {
-		return master{}, false
+		return master{}, refused
 	}
 	m = r.joinLocked(reg, m)
 	key := brokerAddr{reg.cluster, reg.addr}
@@ -140,7 +150,10 @@ func (r *routes) register(reg *registration, body *codec.RegisterBrokerBody, now
 	l.lastMs.Store(now.UnixMilli())
 	r.lives[key] = l
 	r.registered.Store(reg.conn, nil)
-	return r.masterLocked(reg, m), true
+	if before == nil {
+		return r.masterLocked(reg, m), joined
+	}
+	return r.masterLocked(reg, m), taken
 }
 
 // outdatedLocked reports whether another broker, alive and with a higher state version, has the registration's place.

@@ -44,8 +44,8 @@ func tableOf(version codec.DataVersion, topics ...string) *codec.RegisterBrokerB
 }
 
 func (r *routes) mustRegister(t testing.TB, reg *registration, body *codec.RegisterBrokerBody, now time.Time) master {
-	m, known := r.register(reg, body, now)
-	require.True(t, known)
+	m, outcome := r.register(reg, body, now)
+	require.NotEqual(t, refused, outcome)
 	return m
 }
 
@@ -74,16 +74,16 @@ func TestFirstRegistrationOfOneTopicIsRefused(t *testing.T) {
 	t.Parallel()
 	r, now := newTestRoutes(), newClock().now()
 	reg := testRegistration("a", 0, "h:1")
-	_, known := r.register(reg, tableOf(version(1), "T"), now)
-	require.False(t, known)
+	_, outcome := r.register(reg, tableOf(version(1), "T"), now)
+	require.Equal(t, refused, outcome)
 	r.requireNoRoute(t, "T")
 	r.mustRegister(t, reg, tableOf(version(1), "T", "U"), now)
 	r.mustRegister(t, reg, tableOf(version(2), "V"), now)
 	r.mustRoute(t, "V")
 	r.mustRoute(t, "T")
 	slave := testRegistration("a", 1, "h:2")
-	_, known = r.register(slave, tableOf(version(1), "T"), now)
-	require.False(t, known)
+	_, outcome = r.register(slave, tableOf(version(1), "T"), now)
+	require.Equal(t, refused, outcome)
 }
 
 func TestOnlyTheMasterBringsTopics(t *testing.T) {
