@@ -368,7 +368,7 @@ func (h *hold) again(pp *parkedPull) {
 	if code == codec.PullNotFound && pp.skipped {
 		code, remark = codec.PullRetryImmediately, store.NoMatchedMessage.String()
 	}
-	h.reply(pp, c.answer(pp.reply.Response(code), remark))
+	h.reply(pp, c.answer(pp.conn, pp.reply.Response(code), remark))
 	h.recycle(pp)
 }
 

@@ -82,7 +82,7 @@ func TestHoldAnswersWhenTheTimeIsOver(t *testing.T) {
 	b.conn.none(t)
 	b.TickHold(b.clock.move(time.Millisecond))
 	got := b.conn.next(t)
-	require.Equal(t, &answer{Code: codec.PullNotFound, Remark: "OFFSET_OVERFLOW_ONE", Fields: pulled(1, 1-1, 1)}, got)
+	require.Equal(t, &answer{Code: codec.PullNotFound, Remark: "OFFSET_OVERFLOW_ONE", Fields: pulled(1, 0, 1)}, got)
 	require.Equal(t, int64(1), b.ParkedPulls())
 	b.TickHold(b.clock.move(5 * time.Second))
 	require.Equal(t, codec.PullNotFound, b.conn.next(t).Code)

@@ -31,6 +31,8 @@ type rig struct {
 	conn  *fakeConn
 	pool  *testPool
 	close func()
+	// closeFails says that the test broke the store.
+	closeFails bool
 }
 
 type testClock struct {
@@ -125,7 +127,9 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	require.NoError(t, err)
 	b.close = sync.OnceFunc(func() {
 		b.pool.wg.Wait()
-		require.NoError(t, errors.Join(s.opts.Store.Close(), s.opts.Topics.Close(), s.opts.Groups.Close()))
+		err := s.opts.Store.Close()
+		require.True(t, err == nil || b.closeFails, "%v", err)
+		require.NoError(t, errors.Join(s.opts.Topics.Close(), s.opts.Groups.Close()))
 	})
 	t.Cleanup(b.close)
 	return b
@@ -162,7 +166,8 @@ func (b *rig) subscribe(group, topic, expression string, change ...func(*Consume
 	if expression != codec.SubAll {
 		sub.Filter = store.NewTagFilter(data.CodeSet)
 	}
-	g := &ConsumerGroup{Name: group, Model: codec.Clustering, Type: codec.ConsumePassively, subscriptions: map[string]*Subscription{topic: sub}}
+	g := &ConsumerGroup{Name: group, Model: codec.Clustering, Type: codec.ConsumePassively, subscriptions: map[string]*Subscription{topic: sub},
+		members: newMembers(&b.clients.mu)}
 	for _, f := range change {
 		f(g, sub)
 	}
@@ -369,6 +374,7 @@ type fakeConn struct {
 
 	mu     sync.Mutex
 	closed bool
+	unread bool // too much is
 	sent   chan *answer
 }
 
@@ -378,7 +384,12 @@ func newFakeConn(addr string) *fakeConn {
 
 func (c *fakeConn) RemoteAddr() netip.AddrPort { return c.addr }
 func (c *fakeConn) LocalAddr() netip.AddrPort  { return testHost }
-func (c *fakeConn) Writable() bool             { return true }
+
+func (c *fakeConn) Writable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.unread
+}
 
 func (c *fakeConn) Send(cmd *codec.Command) error {
 	frame := codec.AppendFrame(nil, cmd)

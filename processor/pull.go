@@ -17,13 +17,18 @@ import (
 //   time is over. A parked pull that runs again is answered, found or not.
 // * A pending reset of the offset is the answer of the queue's next pull, 21.
 // * The commit bit stores commitOffset, whatever the outcome, on the first pass only.
+// * A client that has left too much unread is told to pull again, 20, instead of being sent more; it gets its messages once it has
+//   read. Java sends on, or with enableNetWorkFlowControl says nothing.
 //
 // Left out: SQL92 (answered as with enablePropertyFilter=false), static topics, offsets of broadcast groups behind a proxy,
 // reading from slaves.
 //
 // Apache: PullMessageProcessor, DefaultPullMessageResultHandler.
 
-const statusReset = "OFFSET_RESET"
+const (
+	statusReset  = "OFFSET_RESET"
+	remarkUnread = "the client has too many answers to read"
+)
 
 // pullCall is the memory of one pull. It is the owner of the response whose header and parts lie in it.
 type pullCall struct {
@@ -69,7 +74,7 @@ func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
 			return nil, nil
 		}
 	}
-	return c.answer(req.Response(code), remark), nil
+	return c.answer(req.Conn, req.Response(code), remark), nil
 }
 
 // commitPulled stores the offset that came with the pull.
@@ -125,9 +130,13 @@ func (c *pullCall) fill(next, least, most int64) {
 }
 
 // answer fills the response. The call owns it from here on, until its bytes have left.
-func (c *pullCall) answer(resp *codec.Command, remark string) *codec.Command {
+func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string) *codec.Command {
 	resp.Remark, resp.Header, resp.Owner = remark, &c.resp, c
 	stats := &c.p.stats
+	if resp.Code == codec.Success && !conn.Writable() {
+		resp.Code, resp.Remark = codec.PullRetryImmediately, remarkUnread
+		c.resp.NextBeginOffset = c.h.QueueOffset
+	}
 	if resp.Code != codec.Success {
 		stats.PullsMissed.Add(1)
 		return resp

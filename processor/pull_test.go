@@ -21,73 +21,80 @@ func pullFields(group, topic string, more fields) fields {
 
 const faq = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 
+// fromHeartbeat makes a pull one that relies on what the group's heartbeats say.
+var fromHeartbeat = fields{"sysFlag": "0"}
+
+// pullRefusal is a pull that must be refused.
+type pullRefusal struct {
+	name      string
+	code      int32
+	head      fields
+	change    func(*rig)
+	want      int32
+	remark    string
+	forbidden string
+}
+
+var pullRefusals = []pullRefusal{
+	{name: "no queue", head: pullFields("G", "T", fields{"queueId": absent}), want: 1},
+	{name: "offset is no number", head: pullFields("G", "T", fields{"queueOffset": "x"}), want: 1},
+	{name: "broker not readable", head: pullFields("G", "T", nil), change: func(b *rig) { b.set(func(s *Settings) { s.Permission = codec.PermWrite }) },
+		want: 16, remark: "the broker[127.0.0.2] pulling message is forbidden", forbidden: "1"},
+	{name: "lite pull switched off", code: codec.LitePullMessage, head: pullFields("G", "T", nil),
+		change: func(b *rig) { b.set(func(s *Settings) { s.LitePull = false }) },
+		want:   16, remark: "the broker[127.0.0.2] for lite pull consumer is forbidden", forbidden: "1"},
+	{name: "unknown group", head: pullFields("bad group", "T", nil), want: 26, remark: "subscription group [bad group] does not exist, " + faq},
+	{name: "group may not consume", head: pullFields("G", "T", nil),
+		change: func(b *rig) { b.groupOf("G", func(c *codec.SubscriptionGroupConfig) { c.ConsumeEnable = false }) },
+		want:   16, remark: "subscription group no permission, G", forbidden: "2"},
+	{name: "unknown topic", head: pullFields("G", "Nope", nil), want: 17, remark: "topic[Nope] not exist, apply first please! " + faq},
+	{name: "topic not readable", head: pullFields("G", "WriteOnly", nil),
+		change: func(b *rig) {
+			b.topicOf("WriteOnly", 4, func(c *codec.TopicConfig) { c.Perm = codec.PermWrite })
+		},
+		want: 16, remark: "the topic[WriteOnly] pulling message is forbidden", forbidden: "3"},
+	{name: "queue beyond", head: pullFields("G", "T", fields{"queueId": "4"}),
+		want: 29, remark: "queueId[4] is illegal, topic:[T] topicConfig.readQueueNums:[4] consumer:[/127.0.0.1:60802]"},
+	{name: "negative queue", head: pullFields("G", "T", fields{"queueId": "-1"}),
+		want: 29, remark: "queueId[-1] is illegal, topic:[T] topicConfig.readQueueNums:[4] consumer:[/127.0.0.1:60802]"},
+	{name: "expression without a tag", head: pullFields("G", "T", fields{"subscription": "||"}), want: 23, remark: "parse the consumer's subscription failed"},
+	{name: "no property expression", head: pullFields("G", "T", fields{"subscription": "", "expressionType": "SQL92"}),
+		want: 23, remark: "parse the consumer's subscription failed"},
+	{name: "property expression", head: pullFields("G", "T", fields{"subscription": "a > 1", "expressionType": "SQL92"}),
+		want: 1, remark: "The broker does not support consumer to filter message by SQL92"},
+	{name: "group without members", head: pullFields("G", "T", fromHeartbeat), want: 24, remark: "the consumer's group info not exist" + faq},
+	{name: "broadcasting is forbidden", head: pullFields("G", "T", fromHeartbeat),
+		change: func(b *rig) {
+			b.groupOf("G", func(c *codec.SubscriptionGroupConfig) { c.ConsumeBroadcastEnable = false })
+			b.subscribe("G", "T", "*", func(g *ConsumerGroup, _ *Subscription) { g.Model = codec.Broadcasting })
+		},
+		want: 16, remark: "the consumer group[G] can not consume by broadcast way", forbidden: "4"},
+	{name: "group is forbidden to read the topic", head: pullFields("G", "T", fromHeartbeat),
+		change: func(b *rig) {
+			b.groupOf("G")
+			b.subscribe("G", "T", "*")
+			require.NoError(b.t, b.groups.SetForbidden("G", "T", store.ForbiddenRead))
+		},
+		want: 16, remark: "the consumer group[G] is forbidden for topic[T]", forbidden: "5"},
+	{name: "topic not subscribed", head: pullFields("G", "T", fromHeartbeat), change: func(b *rig) { b.subscribe("G", "Other", "*") },
+		want: 24, remark: "the consumer's subscription not exist" + faq},
+	{name: "subscription not the latest", head: pullFields("G", "T", fields{"sysFlag": "0", "subVersion": "9"}),
+		change: func(b *rig) {
+			b.subscribe("G", "T", "*", func(_ *ConsumerGroup, s *Subscription) { s.Data.SubVersion = 8 })
+		},
+		want: 25, remark: "the consumer's subscription not latest"},
+	{name: "property filter by heartbeat", head: pullFields("G", "T", fromHeartbeat),
+		change: func(b *rig) {
+			b.subscribe("G", "T", "*", func(_ *ConsumerGroup, s *Subscription) { s.Data.ExpressionType = "SQL92" })
+		},
+		want: 1, remark: "The broker does not support consumer to filter message by SQL92"},
+	{name: "pull consumers are rejected", head: pullFields("G", "T", nil), change: func(b *rig) { b.set(func(s *Settings) { s.RejectPullConsumer = true }) },
+		want: 24, remark: "the consumer's group info not exist, or the pull consumer is rejected by server." + faq},
+}
+
 func TestPullRefusals(t *testing.T) {
 	t.Parallel()
-	fromHeartbeat := fields{"sysFlag": "0"}
-	for _, tt := range []struct {
-		name      string
-		code      int32
-		head      fields
-		change    func(*rig)
-		want      int32
-		remark    string
-		forbidden string
-	}{
-		{name: "no queue", head: pullFields("G", "T", fields{"queueId": absent}), want: 1},
-		{name: "offset is no number", head: pullFields("G", "T", fields{"queueOffset": "x"}), want: 1},
-		{name: "broker not readable", head: pullFields("G", "T", nil), change: func(b *rig) { b.set(func(s *Settings) { s.Permission = codec.PermWrite }) },
-			want: 16, remark: "the broker[127.0.0.2] pulling message is forbidden", forbidden: "1"},
-		{name: "lite pull switched off", code: codec.LitePullMessage, head: pullFields("G", "T", nil),
-			change: func(b *rig) { b.set(func(s *Settings) { s.LitePull = false }) },
-			want:   16, remark: "the broker[127.0.0.2] for lite pull consumer is forbidden", forbidden: "1"},
-		{name: "unknown group", head: pullFields("bad group", "T", nil), want: 26, remark: "subscription group [bad group] does not exist, " + faq},
-		{name: "group may not consume", head: pullFields("G", "T", nil),
-			change: func(b *rig) { b.groupOf("G", func(c *codec.SubscriptionGroupConfig) { c.ConsumeEnable = false }) },
-			want:   16, remark: "subscription group no permission, G", forbidden: "2"},
-		{name: "unknown topic", head: pullFields("G", "Nope", nil), want: 17, remark: "topic[Nope] not exist, apply first please! " + faq},
-		{name: "topic not readable", head: pullFields("G", "WriteOnly", nil),
-			change: func(b *rig) {
-				b.topicOf("WriteOnly", 4, func(c *codec.TopicConfig) { c.Perm = codec.PermWrite })
-			},
-			want: 16, remark: "the topic[WriteOnly] pulling message is forbidden", forbidden: "3"},
-		{name: "queue beyond", head: pullFields("G", "T", fields{"queueId": "4"}),
-			want: 29, remark: "queueId[4] is illegal, topic:[T] topicConfig.readQueueNums:[4] consumer:[/127.0.0.1:60802]"},
-		{name: "negative queue", head: pullFields("G", "T", fields{"queueId": "-1"}),
-			want: 29, remark: "queueId[-1] is illegal, topic:[T] topicConfig.readQueueNums:[4] consumer:[/127.0.0.1:60802]"},
-		{name: "expression without a tag", head: pullFields("G", "T", fields{"subscription": "||"}), want: 23, remark: "parse the consumer's subscription failed"},
-		{name: "no property expression", head: pullFields("G", "T", fields{"subscription": "", "expressionType": "SQL92"}),
-			want: 23, remark: "parse the consumer's subscription failed"},
-		{name: "property expression", head: pullFields("G", "T", fields{"subscription": "a > 1", "expressionType": "SQL92"}),
-			want: 1, remark: "The broker does not support consumer to filter message by SQL92"},
-		{name: "group without members", head: pullFields("G", "T", fromHeartbeat), want: 24, remark: "the consumer's group info not exist" + faq},
-		{name: "broadcasting is forbidden", head: pullFields("G", "T", fromHeartbeat),
-			change: func(b *rig) {
-				b.groupOf("G", func(c *codec.SubscriptionGroupConfig) { c.ConsumeBroadcastEnable = false })
-				b.subscribe("G", "T", "*", func(g *ConsumerGroup, _ *Subscription) { g.Model = codec.Broadcasting })
-			},
-			want: 16, remark: "the consumer group[G] can not consume by broadcast way", forbidden: "4"},
-		{name: "group is forbidden to read the topic", head: pullFields("G", "T", fromHeartbeat),
-			change: func(b *rig) {
-				b.groupOf("G")
-				b.subscribe("G", "T", "*")
-				require.NoError(b.t, b.groups.SetForbidden("G", "T", store.ForbiddenRead))
-			},
-			want: 16, remark: "the consumer group[G] is forbidden for topic[T]", forbidden: "5"},
-		{name: "topic not subscribed", head: pullFields("G", "T", fromHeartbeat), change: func(b *rig) { b.subscribe("G", "Other", "*") },
-			want: 24, remark: "the consumer's subscription not exist" + faq},
-		{name: "subscription not the latest", head: pullFields("G", "T", fields{"sysFlag": "0", "subVersion": "9"}),
-			change: func(b *rig) {
-				b.subscribe("G", "T", "*", func(_ *ConsumerGroup, s *Subscription) { s.Data.SubVersion = 8 })
-			},
-			want: 25, remark: "the consumer's subscription not latest"},
-		{name: "property filter by heartbeat", head: pullFields("G", "T", fromHeartbeat),
-			change: func(b *rig) {
-				b.subscribe("G", "T", "*", func(_ *ConsumerGroup, s *Subscription) { s.Data.ExpressionType = "SQL92" })
-			},
-			want: 1, remark: "The broker does not support consumer to filter message by SQL92"},
-		{name: "pull consumers are rejected", head: pullFields("G", "T", nil), change: func(b *rig) { b.set(func(s *Settings) { s.RejectPullConsumer = true }) },
-			want: 24, remark: "the consumer's group info not exist, or the pull consumer is rejected by server." + faq},
-	} {
+	for _, tt := range pullRefusals {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := newRig(t)
@@ -243,4 +250,35 @@ func TestFilterCacheIsBounded(t *testing.T) {
 		require.True(t, filter.Match(codec.TagsCode(h.Subscription)))
 		require.LessOrEqual(t, len(cache.filters), maxCachedFilters)
 	}
+}
+
+// TestPullOfASlowReader: a client that leaves answers unread gets no more messages until it has read.
+func TestPullOfASlowReader(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	b.topicOf("T", 4)
+	b.put("T", 0, "", "one")
+	b.put("T", 0, "", "two")
+	b.conn.unread = true
+	got := b.request(codec.PullMessage, pullFields("G", "T", fields{"queueOffset": "1"}), "")
+	require.Equal(t, &answer{Code: codec.PullRetryImmediately, Remark: remarkUnread, Fields: pulled(1, 0, 2)}, got)
+	b.conn.unread = false
+	got = b.request(codec.PullMessage, pullFields("G", "T", fields{"queueOffset": "1"}), "")
+	require.Equal(t, []string{"two"}, bodiesOf(t, got.Body))
+}
+
+// TestPullByAMemberWhilePullConsumersAreRejected: members of the group may pull, others may not.
+func TestPullByAMemberWhilePullConsumersAreRejected(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	b.topicOf("T", 4)
+	b.put("T", 0, "", "one")
+	b.set(func(s *Settings) { s.RejectPullConsumer = true })
+	b.subscribe("Push", "T", "*")
+	b.subscribe("Pull", "T", "*", func(g *ConsumerGroup, _ *Subscription) { g.Type = codec.ConsumeActively })
+	require.Equal(t, codec.Success, b.request(codec.PullMessage, pullFields("Push", "T", nil), "").Code)
+	require.Equal(t, codec.SubscriptionNotExist, b.request(codec.PullMessage, pullFields("Pull", "T", nil), "").Code)
+	b.clients.consumers["Pull"].members.byConn[b.conn] = &Client{Conn: b.conn}
+	require.Equal(t, codec.Success, b.request(codec.PullMessage, pullFields("Pull", "T", nil), "").Code)
+	require.Equal(t, codec.Success, b.request(codec.PullMessage, pullFields("TOOLS_CONSUMER", "T", nil), "").Code)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,90 +25,97 @@ func sendFields(topic string, more fields) fields {
 	}.with(more)
 }
 
+var (
+	longTopic      = strings.Repeat("t", 128)
+	longRetryTopic = "%RETRY%" + strings.Repeat("g", 249)
+)
+
+// sendRefusal is a send that must be refused and store nothing.
+type sendRefusal struct {
+	name   string
+	code   int32
+	head   fields
+	body   string
+	change func(*rig)
+	want   int32
+	remark string
+	bare   bool // without MSG_REGION and TRACE_ON
+}
+
+var sendRefusals = []sendRefusal{
+	{name: "no body", head: sendFields("T", nil), body: absent, want: 1, bare: true},
+	{name: "no topic", head: sendFields("T", fields{"b": absent}), want: 1, bare: true},
+	{name: "short names in the long form", code: codec.SendMessage, head: sendFields("T", nil), want: 1, bare: true},
+	{name: "queue is no number", head: sendFields("T", fields{"e": "x"}), want: 1, bare: true},
+	{name: "not yet open", head: sendFields("T", nil),
+		change: func(b *rig) {
+			b.set(func(s *Settings) { s.AcceptSendsFrom = b.clock.Now().Add(1500 * time.Millisecond) })
+		},
+		want: 1, remark: "broker unable to service, until 2026-11-21 01:59:27,500"},
+	{name: "order topic, broker not writable", head: sendFields("Ordered", nil),
+		change: func(b *rig) {
+			b.topicOf("Ordered", 4, func(c *codec.TopicConfig) { c.Order = true })
+			b.set(func(s *Settings) { s.Permission = codec.PermRead })
+		},
+		want: 16, remark: "the broker[127.0.0.2] sending message is forbidden"},
+	{name: "blank topic", head: sendFields(" ", nil), want: 29, remark: "The specified topic is blank."},
+	{name: "empty topic", head: sendFields("", nil), want: 29, remark: "The specified topic is blank."},
+	{name: "bad character", head: sendFields("Fx$Bad/Topic", nil),
+		want: 29, remark: "The specified topic: Fx$Bad/Topic, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"},
+	{name: "topic too long", head: sendFields(longTopic, nil),
+		want: 29, remark: "The specified topic: " + longTopic + ", is longer than topic max length: 127"},
+	{name: "retry topic too long", head: sendFields(longRetryTopic, nil), want: 29,
+		remark: "The specified topic is DLQ or Retry topic: " + longRetryTopic + ", and it's longer than topic max length: 255"},
+	{name: "closed topic", head: sendFields("SCHEDULE_TOPIC_XXXX", nil), want: 16, remark: "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden."},
+	{name: "closed topic that does not exist", head: sendFields("TRANS_CHECK_MAX_TIME_TOPIC", nil), want: 16,
+		remark: "Sending message to topic[TRANS_CHECK_MAX_TIME_TOPIC] is forbidden."},
+	{name: "unknown topic and default topic", head: sendFields("Unknown", fields{"c": "Nope"}), want: 17,
+		remark: "topic[Unknown] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."},
+	{name: "default topic is not inherited", head: sendFields("Unknown", fields{"c": "T"}), want: 17,
+		remark: "topic[Unknown] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."},
+	{name: "queue beyond", head: sendFields("T", fields{"e": "99"}), want: 29,
+		remark: "request queueId[99] is illegal, TopicConfig [topicName=T, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}] Producer: 127.0.0.1:60802"},
+	{name: "random of no queue", head: sendFields("NoWrite", fields{"e": "-1"}),
+		change: func(b *rig) { b.topicOf("NoWrite", 4, func(c *codec.TopicConfig) { c.WriteQueueNums = 0 }) },
+		want:   1, remark: "topic[NoWrite] has no queue to write to"},
+	{name: "retry topic of an unknown group", head: sendFields("%RETRY%bad group", fields{"b": "%RETRY%" + strings.Repeat("g", 130)}),
+		change: func(b *rig) {},
+		want:   26, remark: "subscription group not exist, " + strings.Repeat("g", 130) + " \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."},
+	{name: "compaction without key", head: sendFields("Compact", fields{"i": propText("TAGS", "a")}),
+		change: func(b *rig) {
+			b.topicOf("Compact", 4, func(c *codec.TopicConfig) {
+				c.Attributes = map[string]string{"+cleanup.policy": "COMPACTION"}
+			})
+		},
+		want: 13, remark: "Required message key is missing"},
+	{name: "half message", head: sendFields("T", fields{"i": propText("TRAN_MSG", "true", "PGROUP", "PG"), "f": "4"}),
+		want: 16, remark: "the broker[127.0.0.2] sending transaction message is forbidden"},
+	{name: "timer message", head: sendFields("T", fields{"i": propText("TIMER_DELAY_MS", "1000")}),
+		want: 1, remark: "accurate timer message is not enabled, timerWheelEnable is false"},
+	{name: "delay level is no number", head: sendFields("T", fields{"i": propText("DELAY", "soon")}), want: 1, remark: `property DELAY is not a number: "soon"`},
+	{name: "inner number", head: sendFields("T", fields{"i": propText("INNER_NUM", "2")}), want: 13, remark: illegalRemark},
+	{name: "inner batch flag", head: sendFields("T", fields{"f": "128"}), want: 13, remark: illegalRemark},
+	{name: "properties too long", head: sendFields("T", fields{"i": propText("big", strings.Repeat("p", 32700))}), want: 13, remark: illegalRemark},
+	{name: "body too long", head: sendFields("T", nil), body: strings.Repeat("b", 4<<20+1), want: 13, remark: illegalRemark},
+	{name: "store is closed", head: sendFields("T", nil), change: func(b *rig) { b.dispatched(); b.close() },
+		want: 14, remark: "service not available now. the message store has been shut down"},
+	{name: "batch to a retry topic", code: codec.SendBatchMessage, head: sendFields("%RETRY%G", fields{"m": "true"}),
+		want: 13, remark: "batch request does not support retry group %RETRY%G"},
+	{name: "batch with a delay", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true", "i": propText("DELAY", "3")}),
+		want: 13, remark: illegalRemark},
+	{name: "batch in a transaction", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true", "f": "4"}), want: 13, remark: illegalRemark},
+	{name: "batch too long", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true"}), body: strings.Repeat("b", 4<<20+1),
+		want: 13, remark: illegalRemark},
+	{name: "batch cut short", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true"}), body: string(batchBody("one", "two")[:40]),
+		want: 13, remark: illegalRemark},
+	{name: "batch topic too long", code: codec.SendBatchMessage, head: sendFields("%DLQ%"+strings.Repeat("d", 130), fields{"m": "true"}),
+		want: 13, remark: "message topic length too long 135"},
+	{name: "dead-letter topic too long", head: sendFields("%DLQ%"+strings.Repeat("d", 130), nil), want: 13, remark: illegalRemark},
+}
+
 func TestSendRefusals(t *testing.T) {
 	t.Parallel()
-	const region = "DefaultRegion"
-	long := strings.Repeat("t", 128)
-	longRetry := "%RETRY%" + strings.Repeat("g", 249)
-	for _, tt := range []struct {
-		name   string
-		code   int32
-		head   fields
-		body   string
-		change func(*rig)
-		want   int32
-		remark string
-		bare   bool // without MSG_REGION and TRACE_ON
-	}{
-		{name: "no body", head: sendFields("T", nil), body: absent, want: 1, bare: true},
-		{name: "no topic", head: sendFields("T", fields{"b": absent}), want: 1, bare: true},
-		{name: "short names in the long form", code: codec.SendMessage, head: sendFields("T", nil), want: 1, bare: true},
-		{name: "queue is no number", head: sendFields("T", fields{"e": "x"}), want: 1, bare: true},
-		{name: "not yet open", head: sendFields("T", nil),
-			change: func(b *rig) {
-				b.set(func(s *Settings) { s.AcceptSendsFrom = b.clock.Now().Add(1500 * time.Millisecond) })
-			},
-			want: 1, remark: "broker unable to service, until 2026-11-21 01:59:27,500"},
-		{name: "order topic, broker not writable", head: sendFields("Ordered", nil),
-			change: func(b *rig) {
-				b.topicOf("Ordered", 4, func(c *codec.TopicConfig) { c.Order = true })
-				b.set(func(s *Settings) { s.Permission = codec.PermRead })
-			},
-			want: 16, remark: "the broker[127.0.0.2] sending message is forbidden"},
-		{name: "blank topic", head: sendFields(" ", nil), want: 29, remark: "The specified topic is blank."},
-		{name: "empty topic", head: sendFields("", nil), want: 29, remark: "The specified topic is blank."},
-		{name: "bad character", head: sendFields("Fx$Bad/Topic", nil),
-			want: 29, remark: "The specified topic: Fx$Bad/Topic, contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$"},
-		{name: "topic too long", head: sendFields(long, nil),
-			want: 29, remark: "The specified topic: " + long + ", is longer than topic max length: 127"},
-		{name: "retry topic too long", head: sendFields(longRetry, nil), want: 29,
-			remark: "The specified topic is DLQ or Retry topic: " + longRetry + ", and it's longer than topic max length: 255"},
-		{name: "closed topic", head: sendFields("SCHEDULE_TOPIC_XXXX", nil), want: 16, remark: "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden."},
-		{name: "closed topic that does not exist", head: sendFields("TRANS_CHECK_MAX_TIME_TOPIC", nil), want: 16,
-			remark: "Sending message to topic[TRANS_CHECK_MAX_TIME_TOPIC] is forbidden."},
-		{name: "unknown topic and default topic", head: sendFields("Unknown", fields{"c": "Nope"}), want: 17,
-			remark: "topic[Unknown] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."},
-		{name: "default topic is not inherited", head: sendFields("Unknown", fields{"c": "T"}), want: 17,
-			remark: "topic[Unknown] not exist, apply first please!\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."},
-		{name: "queue beyond", head: sendFields("T", fields{"e": "99"}), want: 29,
-			remark: "request queueId[99] is illegal, TopicConfig [topicName=T, readQueueNums=4, writeQueueNums=4, perm=RW-, topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}] Producer: 127.0.0.1:60802"},
-		{name: "random of no queue", head: sendFields("NoWrite", fields{"e": "-1"}),
-			change: func(b *rig) { b.topicOf("NoWrite", 4, func(c *codec.TopicConfig) { c.WriteQueueNums = 0 }) },
-			want:   1, remark: "topic[NoWrite] has no queue to write to"},
-		{name: "retry topic of an unknown group", head: sendFields("%RETRY%bad group", fields{"b": "%RETRY%" + strings.Repeat("g", 130)}),
-			change: func(b *rig) {},
-			want:   26, remark: "subscription group not exist, " + strings.Repeat("g", 130) + " \nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."},
-		{name: "compaction without key", head: sendFields("Compact", fields{"i": propText("TAGS", "a")}),
-			change: func(b *rig) {
-				b.topicOf("Compact", 4, func(c *codec.TopicConfig) {
-					c.Attributes = map[string]string{"+cleanup.policy": "COMPACTION"}
-				})
-			},
-			want: 13, remark: "Required message key is missing"},
-		{name: "half message", head: sendFields("T", fields{"i": propText("TRAN_MSG", "true", "PGROUP", "PG"), "f": "4"}),
-			want: 16, remark: "the broker[127.0.0.2] sending transaction message is forbidden"},
-		{name: "timer message", head: sendFields("T", fields{"i": propText("TIMER_DELAY_MS", "1000")}),
-			want: 1, remark: "accurate timer message is not enabled, timerWheelEnable is false"},
-		{name: "delay level is no number", head: sendFields("T", fields{"i": propText("DELAY", "soon")}), want: 1, remark: `property DELAY is not a number: "soon"`},
-		{name: "inner number", head: sendFields("T", fields{"i": propText("INNER_NUM", "2")}), want: 13, remark: illegalRemark},
-		{name: "inner batch flag", head: sendFields("T", fields{"f": "128"}), want: 13, remark: illegalRemark},
-		{name: "properties too long", head: sendFields("T", fields{"i": propText("big", strings.Repeat("p", 32700))}), want: 13, remark: illegalRemark},
-		{name: "body too long", head: sendFields("T", nil), body: strings.Repeat("b", 4<<20+1), want: 13, remark: illegalRemark},
-		{name: "store is closed", head: sendFields("T", nil), change: func(b *rig) { b.dispatched(); b.close() },
-			want: 14, remark: "service not available now. the message store has been shut down"},
-		{name: "batch to a retry topic", code: codec.SendBatchMessage, head: sendFields("%RETRY%G", fields{"m": "true"}),
-			want: 13, remark: "batch request does not support retry group %RETRY%G"},
-		{name: "batch with a delay", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true", "i": propText("DELAY", "3")}),
-			want: 13, remark: illegalRemark},
-		{name: "batch in a transaction", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true", "f": "4"}), want: 13, remark: illegalRemark},
-		{name: "batch too long", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true"}), body: strings.Repeat("b", 4<<20+1),
-			want: 13, remark: illegalRemark},
-		{name: "batch cut short", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true"}), body: string(batchBody("one", "two")[:40]),
-			want: 13, remark: illegalRemark},
-		{name: "batch topic too long", code: codec.SendBatchMessage, head: sendFields("%DLQ%"+strings.Repeat("d", 130), fields{"m": "true"}),
-			want: 13, remark: "message topic length too long 135"},
-		{name: "dead-letter topic too long", head: sendFields("%DLQ%"+strings.Repeat("d", 130), nil), want: 13, remark: illegalRemark},
-	} {
+	for _, tt := range sendRefusals {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := newRig(t)
@@ -132,7 +141,7 @@ func TestSendRefusals(t *testing.T) {
 			if tt.bare {
 				require.Empty(t, got.Fields)
 			} else {
-				require.Equal(t, fields{"MSG_REGION": region, "TRACE_ON": "true"}, got.Fields)
+				require.Equal(t, fields{"MSG_REGION": "DefaultRegion", "TRACE_ON": "true"}, got.Fields)
 			}
 			require.Equal(t, before, b.store.Written(), "nothing may be stored")
 		})
@@ -414,6 +423,22 @@ func TestSendToRetryTopicEndsInDeadLetters(t *testing.T) {
 	}
 }
 
+// TestSendToRetryTopicOfAnOrderedGroup: a group that holds queue locks consumes in order, and gives up at once.
+func TestSendToRetryTopicOfAnOrderedGroup(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	b.topicOf("%RETRY%G", 1)
+	queue := []codec.MessageQueue{{Topic: "T", BrokerName: "broker-a"}}
+	require.Len(t, b.locks.Lock("G", "client", queue, b.clock.Now()), 1)
+	from := b.store.Written()
+	require.Equal(t, codec.Success, b.request(codec.SendMessageV2, sendFields("%RETRY%G", nil), "body").Code)
+	require.Equal(t, "%DLQ%G", string(b.stored(from).Topic))
+	b.clock.move(lockLives + time.Second)
+	from = b.store.Written()
+	require.Equal(t, codec.Success, b.request(codec.SendMessageV2, sendFields("%RETRY%G", nil), "body").Code)
+	require.Equal(t, "%RETRY%G", string(b.stored(from).Topic), "the lock has expired")
+}
+
 func TestSendOnewayIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
@@ -475,6 +500,60 @@ func TestSendThatIsFlushedLate(t *testing.T) {
 	require.Equal(t, "U", got.Fields["transactionId"])
 	require.Equal(t, "0", got.Fields["queueOffset"])
 	require.Len(t, got.Fields["msgId"], 32)
+}
+
+// TestSendWhenAFlushFails: the sender is not told that its message is safe, and later ones learn why nothing is taken.
+func TestSendWhenAFlushFails(t *testing.T) {
+	t.Parallel()
+	var broken atomic.Bool
+	b := newRig(t, func(s *setup) {
+		s.store.FlushMode, s.opts.Settings.SyncFlush = store.FlushSync, true
+		s.store.Faults = func(op store.FileOp, path string) error {
+			if broken.Load() && op == store.OpFlush && strings.Contains(path, "commitlog") {
+				return syscall.EIO
+			}
+			return nil
+		}
+	})
+	b.closeFails = true
+	b.topicOf("T", 4)
+	broken.Store(true)
+	frame := frameOf(codec.SendMessageV2, sendFields("T", nil), "body", 0)
+	require.Nil(t, b.run(frame))
+	want := &answer{
+		Code: codec.ServiceNotAvailable, Fields: fields{"MSG_REGION": "DefaultRegion", "TRACE_ON": "true"},
+		Remark: "service not available now. a flush to disk has failed, the store is read-only until the broker is restarted",
+	}
+	require.Equal(t, want, b.conn.next(t))
+	require.Equal(t, want, b.run(frame))
+}
+
+// TestSendWhenTheDiskIsFull: the refusal names the cause, and sends are taken again when there is space.
+func TestSendWhenTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	var full atomic.Bool
+	b := newRig(t, func(s *setup) {
+		s.store.SegmentBytes, s.store.AllocChunkBytes, s.store.TouchAheadBytes = 1<<20, 64<<10, 64<<10
+		s.store.Faults = func(op store.FileOp, path string) error {
+			if full.Load() && (op == store.OpAllocate || op == store.OpCreate) && strings.Contains(path, "commitlog") {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+	})
+	b.topicOf("T", 4)
+	frame := frameOf(codec.SendMessageV2, sendFields("T", nil), strings.Repeat("b", 10_000), 0)
+	full.Store(true)
+	var got *answer
+	for range 1000 {
+		if got = b.run(frame); got.Code != codec.Success {
+			break
+		}
+	}
+	require.Equal(t, codec.ServiceNotAvailable, got.Code)
+	require.Equal(t, "service not available now. the broker's disk is full", got.Remark)
+	full.Store(false)
+	require.Eventually(t, func() bool { return b.run(frame).Code == codec.Success }, 10*time.Second, time.Millisecond)
 }
 
 // batchBody is the body of a batch with those messages.

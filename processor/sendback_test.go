@@ -101,9 +101,8 @@ func TestSendBackRetriesThenGivesUp(t *testing.T) {
 	require.Equal(t, "%DLQ%G", string(m.Topic))
 	require.Equal(t, want, propMap(m.Properties))
 	require.Equal(t, int32(3), m.ReconsumeTimes)
-	_, _, tagsCode, ok := b.store.QueueEntry("%DLQ%G", 0, 0)
 	b.dispatched()
-	_, _, tagsCode, ok = b.store.QueueEntry("%DLQ%G", 0, 0)
+	_, _, tagsCode, ok := b.store.QueueEntry("%DLQ%G", 0, 0)
 	require.True(t, ok)
 	require.Equal(t, codec.TagsCode([]byte("TagA")), tagsCode)
 
