@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -42,6 +43,41 @@ type Clients struct {
 	conns         map[remoting.Conn]*connClients
 	memberships   int
 	subscriptions int
+}
+
+// news is what happened while Clients.mu was held: it is logged, and told to the notifier, when the lock is free again.
+type news struct {
+	lines   []newsLine
+	changed []string // consumer groups, one may stand there twice
+}
+
+// newsLine is one line of the log about a client of a group.
+type newsLine struct {
+	level slog.Level
+	text  string
+	group string
+	m     Client
+	other string // another client or address the line is about
+}
+
+func (n *news) add(level slog.Level, text, group string, m *Client, other string) {
+	n.lines = append(n.lines, newsLine{level, text, group, *m, other})
+}
+
+// publish logs the news and tells the notifier. mu must not be held.
+func (c *Clients) publish(n *news) {
+	for _, line := range n.lines {
+		attrs := []slog.Attr{slog.String("group", line.group), slog.String("client", line.m.ID), slog.Any("addr", line.m.Conn.RemoteAddr())}
+		if line.other != "" {
+			attrs = append(attrs, slog.String("other", line.other))
+		}
+		c.log.LogAttrs(context.Background(), line.level, line.text, attrs...)
+	}
+	if c.notifier != nil {
+		for _, group := range n.changed {
+			c.notifier.add(group)
+		}
+	}
 }
 
 // connClients are the groups that the clients of one connection are in.
@@ -99,12 +135,19 @@ func (c *Clients) connLocked(conn remoting.Conn) *connClients {
 
 // RegisterProducer notes a producer's heartbeat. Of from, the connection, id, language and version count.
 func (c *Clients) RegisterProducer(from Client, group string, now time.Time) error {
+	var n news
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	err := c.registerProducerLocked(&n, &from, group, now)
+	c.mu.Unlock()
+	c.publish(&n)
+	return err
+}
+
+func (c *Clients) registerProducerLocked(n *news, from *Client, group string, now time.Time) error {
 	known := c.groups[group][from.Conn]
 	switch {
 	case known == nil:
-		if err := c.checkNewLocked(group, &from); err != nil {
+		if err := c.checkNewLocked(group, from); err != nil {
 			return err
 		}
 		of := c.connLocked(from.Conn)
@@ -120,9 +163,9 @@ func (c *Clients) RegisterProducer(from Client, group string, now time.Time) err
 		c.groups[group] = make(map[remoting.Conn]*Client)
 	}
 	from.Seen = now
-	c.groups[group][from.Conn] = &from
+	c.groups[group][from.Conn] = from
 	c.producers[from.ID] = from.Conn
-	c.log.Info("producer connected", "group", group, "client", from.ID, "addr", from.Conn.RemoteAddr())
+	n.add(slog.LevelInfo, "producer connected", group, from, "")
 	return nil
 }
 
@@ -205,39 +248,32 @@ func copies(clients map[remoting.Conn]*Client) []Client {
 
 // ConnClosed removes every client of the connection.
 func (c *Clients) ConnClosed(conn remoting.Conn) {
+	var n news
 	c.mu.Lock()
-	groups := c.closeLocked(conn)
-	c.mu.Unlock()
-	c.tell(groups)
-}
-
-// closeLocked removes the clients of a connection and returns the consumer groups that lost one.
-func (c *Clients) closeLocked(conn remoting.Conn) (groups []string) {
-	of := c.conns[conn]
-	if of == nil {
-		return nil
-	}
-	delete(c.conns, conn)
-	for _, group := range of.producers {
-		c.dropProducerLocked(conn, group)
-	}
-	for _, group := range of.consumers {
-		if c.dropConsumerLocked(conn, group) {
-			groups = append(groups, group)
+	if of := c.conns[conn]; of != nil {
+		delete(c.conns, conn)
+		for _, group := range of.producers {
+			c.dropProducerLocked(conn, group)
+		}
+		for _, group := range of.consumers {
+			c.dropConsumerLocked(&n, conn, group)
 		}
 	}
-	return groups
+	c.mu.Unlock()
+	c.publish(&n)
 }
+
+const silentText = "client has been silent for too long"
 
 // Expire removes the clients that have not been heard of since before. It returns the connections on which nobody is left, to
 // be closed. Apache: ConsumerManager.scanNotActiveChannel, ProducerManager.scanNotActiveChannel.
 func (c *Clients) Expire(before time.Time) (conns []remoting.Conn) {
+	var n news
 	c.mu.Lock()
-	var changed []string
 	for group, clients := range c.groups {
 		for conn, m := range clients {
 			if m.Seen.Before(before) {
-				c.warnSilent(group, m)
+				n.add(slog.LevelWarn, silentText, group, m, "")
 				c.dropProducerLocked(conn, group)
 				of := c.conns[conn]
 				of.producers = without(of.producers, group)
@@ -248,22 +284,17 @@ func (c *Clients) Expire(before time.Time) (conns []remoting.Conn) {
 	for group, g := range c.consumers {
 		for conn, m := range g.members.byConn {
 			if m.Seen.Before(before) {
-				c.warnSilent(group, m)
-				c.dropConsumerLocked(conn, group)
+				n.add(slog.LevelWarn, silentText, group, m, "")
+				c.dropConsumerLocked(&n, conn, group)
 				of := c.conns[conn]
 				of.consumers = without(of.consumers, group)
 				conns = c.appendIdleLocked(conns, conn, of)
-				changed = append(changed, group)
 			}
 		}
 	}
 	c.mu.Unlock()
-	c.tell(slices.Compact(changed))
+	c.publish(&n)
 	return conns
-}
-
-func (c *Clients) warnSilent(group string, m *Client) {
-	c.log.Warn("client has been silent for too long", "group", group, "client", m.ID, "addr", m.Conn.RemoteAddr())
 }
 
 // appendIdleLocked forgets a connection that has no more clients, and appends it to conns then.
@@ -272,14 +303,4 @@ func (c *Clients) appendIdleLocked(conns []remoting.Conn, conn remoting.Conn, of
 		return append(conns, conn)
 	}
 	return conns
-}
-
-// tell passes on which groups changed.
-func (c *Clients) tell(groups []string) {
-	if c.notifier == nil {
-		return
-	}
-	for _, group := range groups {
-		c.notifier.add(group)
-	}
 }

@@ -51,14 +51,15 @@ func NewLocks(log *slog.Logger) *Locks {
 
 // Lock gives a client the queues that are free, its own or expired, and returns those in the order of the request.
 func (l *Locks) Lock(group, clientID string, queues []codec.MessageQueue, now time.Time) []codec.MessageQueue {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	held := make([]codec.MessageQueue, 0, len(queues))
+	taken, refused, full := 0, 0, false
+	holder := ""
+	l.mu.Lock()
 	for _, q := range queues {
 		lock, ok := l.groups[group][q]
 		switch {
 		case !ok && l.count >= maxLocks:
-			l.log.Warn("no room for the lock of a queue", "group", group, "topic", q.Topic, "queue", q.QueueID, "client", clientID)
+			full = true
 			continue
 		case !ok:
 			l.count++
@@ -66,28 +67,42 @@ func (l *Locks) Lock(group, clientID string, queues []codec.MessageQueue, now ti
 				l.groups[group] = make(map[codec.MessageQueue]queueLock)
 			}
 		case lock.clientID != clientID && !lock.expired(now):
-			l.log.Info("queue is locked by another client", "group", group, "topic", q.Topic, "queue", q.QueueID, "client", clientID,
-				"holder", lock.clientID)
+			refused++
+			holder = lock.clientID
 			continue
 		}
-		l.groups[group][q] = queueLock{clientID: clientID, renewed: now}
 		if lock.clientID != clientID {
-			l.log.Info("queue locked", "group", group, "topic", q.Topic, "queue", q.QueueID, "client", clientID)
+			taken++
 		}
+		l.groups[group][q] = queueLock{clientID: clientID, renewed: now}
 		held = append(held, q)
+	}
+	l.mu.Unlock()
+	if taken > 0 {
+		l.log.Info("queues locked", "group", group, "client", clientID, "queues", taken)
+	}
+	if refused > 0 {
+		l.log.Info("queues are locked by another client", "group", group, "client", clientID, "queues", refused, "holder", holder)
+	}
+	if full {
+		l.log.Warn("no room for more queue locks", "group", group, "client", clientID, "locks", maxLocks)
 	}
 	return held
 }
 
 // Unlock frees those of the queues that the client holds.
 func (l *Locks) Unlock(group, clientID string, queues []codec.MessageQueue) {
+	freed := 0
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, q := range queues {
 		if lock, ok := l.groups[group][q]; ok && lock.clientID == clientID {
-			l.log.Info("queue unlocked", "group", group, "topic", q.Topic, "queue", q.QueueID, "client", clientID)
+			freed++
 			l.dropLocked(group, q)
 		}
+	}
+	l.mu.Unlock()
+	if freed > 0 {
+		l.log.Info("queues unlocked", "group", group, "client", clientID, "queues", freed)
 	}
 }
 

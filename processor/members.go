@@ -3,6 +3,7 @@ package processor
 import (
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -165,21 +166,27 @@ func (c *Clients) Fingerprint(group string, fingerprint int32) (before int32, kn
 // RegisterConsumer notes a member's heartbeat; without withSubs the group's subscriptions stay as they are. It reports whether
 // members or topics of the group changed. Apache: ConsumerManager.registerConsumer.
 func (c *Clients) RegisterConsumer(from Client, data *codec.ConsumerData, withSubs bool, now time.Time) (changed bool, err error) {
-	c.mu.Lock()
-	defer func() {
-		c.mu.Unlock()
-		if changed {
-			c.tell([]string{data.GroupName})
-		}
-	}()
 	if withSubs && len(data.SubscriptionDataSet) > maxSubscriptionsOne {
 		return false, fmt.Errorf("%d subscriptions in a group, at most %d", len(data.SubscriptionDataSet), maxSubscriptionsOne)
 	}
+	from.Seen = now
+	var n news
+	c.mu.Lock()
+	changed, err = c.registerConsumerLocked(&n, &from, data, withSubs)
+	if changed {
+		n.changed = append(n.changed, data.GroupName)
+	}
+	c.mu.Unlock()
+	c.publish(&n)
+	return changed, err
+}
+
+func (c *Clients) registerConsumerLocked(n *news, from *Client, data *codec.ConsumerData, withSubs bool) (changed bool, err error) {
 	g := c.consumers[data.GroupName]
 	if g == nil {
 		g = &ConsumerGroup{Name: data.GroupName, members: newMembers(&c.mu)}
 	}
-	joined, err := c.joinLocked(g, &from, now)
+	joined, err := c.joinLocked(n, g, from)
 	if err != nil {
 		return false, err
 	}
@@ -190,7 +197,7 @@ func (c *Clients) RegisterConsumer(from Client, data *codec.ConsumerData, withSu
 		if changed, replaced, err = c.subscribeLocked(&next, data.SubscriptionDataSet); err != nil {
 			return joined, err
 		}
-		c.compareLocked(&next, from.Conn, data.SubscriptionDataSet)
+		c.compareLocked(n, &next, from.Conn, data.SubscriptionDataSet)
 	}
 	if changed || replaced || next.Model != g.Model || next.Type != g.Type || next.From != g.From {
 		c.consumers[data.GroupName] = &next
@@ -200,11 +207,11 @@ func (c *Clients) RegisterConsumer(from Client, data *codec.ConsumerData, withSu
 
 // joinLocked makes a client a member. A client id that comes back on another connection takes its old place; that is no change
 // for the others.
-func (c *Clients) joinLocked(g *ConsumerGroup, from *Client, now time.Time) (joined bool, err error) {
+func (c *Clients) joinLocked(n *news, g *ConsumerGroup, from *Client) (joined bool, err error) {
 	m := g.members
 	known, namesake := m.byConn[from.Conn], m.byID[from.ID]
 	if known != nil && known == namesake {
-		known.Seen = now
+		known.Seen = from.Seen
 		return false, nil
 	}
 	if known == nil {
@@ -213,25 +220,23 @@ func (c *Clients) joinLocked(g *ConsumerGroup, from *Client, now time.Time) (joi
 		}
 	}
 	if known != nil {
-		c.log.Warn("client changed its id", "group", g.Name, "client", from.ID, "former", known.ID, "addr", from.Conn.RemoteAddr())
+		n.add(slog.LevelWarn, "client changed its id", g.Name, from, known.ID)
 		delete(m.byID, known.ID)
 	} else {
 		of := c.connLocked(from.Conn)
 		of.consumers = append(of.consumers, g.Name)
 	}
 	if namesake != nil && namesake != known {
-		c.log.Warn("client comes from another connection", "group", g.Name, "client", from.ID, "addr", from.Conn.RemoteAddr(),
-			"former", namesake.Conn.RemoteAddr())
+		n.add(slog.LevelWarn, "client comes from another connection", g.Name, from, namesake.Conn.RemoteAddr().String())
 		c.leaveLocked(g, namesake)
 	}
-	from.Seen = now
 	m.byConn[from.Conn], m.byID[from.ID] = from, from
 	if c.consumers[g.Name] == nil {
 		c.consumers[g.Name] = g
 	}
 	if namesake == nil || known != nil {
 		m.idList = nil
-		c.log.Info("consumer connected", "group", g.Name, "client", from.ID, "addr", from.Conn.RemoteAddr())
+		n.add(slog.LevelInfo, "consumer connected", g.Name, from, "")
 		return true, nil
 	}
 	return false, nil
@@ -302,7 +307,7 @@ func newSubscription(data *codec.SubscriptionData) *Subscription {
 
 // compareLocked warns, once for a group, when a member says again what it said before and yet another member's different
 // subscription is in force: the two overwrite each other for ever, and messages are lost to one of them.
-func (c *Clients) compareLocked(g *ConsumerGroup, conn remoting.Conn, list []codec.SubscriptionData) {
+func (c *Clients) compareLocked(n *news, g *ConsumerGroup, conn remoting.Conn, list []codec.SubscriptionData) {
 	var wants uint64
 	for i := range list {
 		wants += maphash.String(c.seed, list[i].Topic+"\x00"+list[i].ExpressionType+"\x00"+list[i].SubString)
@@ -310,30 +315,28 @@ func (c *Clients) compareLocked(g *ConsumerGroup, conn remoting.Conn, list []cod
 	m, self := g.members, g.members.byConn[conn]
 	if m.wants != wants && self.wants == wants && m.writer != self.ID && m.byID[m.writer] != nil && !m.mismatch {
 		m.mismatch = true
-		c.log.Warn("members of one group subscribe differently, each heartbeat replaces what the other wants", "group", g.Name,
-			"client", self.ID, "other", m.writer)
+		n.add(slog.LevelWarn, "members of one group subscribe differently, each heartbeat replaces what the other wants", g.Name, self, m.writer)
 	}
 	m.wants, self.wants, m.writer = wants, wants, self.ID
 }
 
 // UnregisterConsumer removes the member on that connection from a group, and reports whether there was one.
 func (c *Clients) UnregisterConsumer(conn remoting.Conn, group string) bool {
+	var n news
 	c.mu.Lock()
 	of := c.conns[conn]
-	dropped := of != nil && c.dropConsumerLocked(conn, group)
+	dropped := of != nil && c.dropConsumerLocked(&n, conn, group)
 	if dropped {
 		of.consumers = without(of.consumers, group)
 		c.dropConnLocked(conn, of)
 	}
 	c.mu.Unlock()
-	if dropped {
-		c.tell([]string{group})
-	}
+	c.publish(&n)
 	return dropped
 }
 
 // dropConsumerLocked removes a member; a group without members is forgotten.
-func (c *Clients) dropConsumerLocked(conn remoting.Conn, group string) bool {
+func (c *Clients) dropConsumerLocked(n *news, conn remoting.Conn, group string) bool {
 	g := c.consumers[group]
 	if g == nil || g.members.byConn[conn] == nil {
 		return false
@@ -347,6 +350,7 @@ func (c *Clients) dropConsumerLocked(conn remoting.Conn, group string) bool {
 		delete(c.consumers, group)
 		c.subscriptions -= len(g.subscriptions)
 	}
-	c.log.Info("consumer gone", "group", group, "client", m.ID, "addr", conn.RemoteAddr())
+	n.add(slog.LevelInfo, "consumer gone", group, m, "")
+	n.changed = append(n.changed, group)
 	return true
 }
