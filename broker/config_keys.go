@@ -180,7 +180,9 @@ func instant(field func(*Config) *time.Time) key {
 			if err != nil {
 				return fmt.Errorf("want milliseconds since 1970")
 			}
-			*field(c) = time.UnixMilli(ms)
+			if *field(c) = time.UnixMilli(ms); ms == 0 {
+				*field(c) = time.Time{}
+			}
 			return nil
 		},
 		get: func(c *Config) string {

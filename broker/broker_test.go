@@ -1,0 +1,140 @@
+package broker
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+)
+
+// testConfig is a broker on loopback with free ports and its files in dir.
+func testConfig(t *testing.T, dir string) Config {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.BindAddress, cfg.IP1, cfg.Name, cfg.StoreRoot, cfg.NamesrvAddrs = "127.0.0.1", "127.0.0.1", "broker-t", dir, ""
+	cfg.SegmentBytes, cfg.IndexSlots, cfg.IndexEntries = 1<<20, 1000, 4000
+	cfg.ListenPort = freePortPair(t)
+	return cfg
+}
+
+// freePortPair finds a port that is free together with the VIP port below it.
+func freePortPair(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		main, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		port := main.Addr().(*net.TCPAddr).Port
+		vip, err := net.Listen("tcp", hostPort("127.0.0.1", port-vipBelow))
+		require.NoError(t, main.Close())
+		if err == nil {
+			require.NoError(t, vip.Close())
+			return port
+		}
+	}
+	require.FailNow(t, "no pair of free ports")
+	return 0
+}
+
+func openBroker(t *testing.T, cfg Config) *Broker {
+	t.Helper()
+	b, err := Open(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	require.NoError(t, err)
+	return b
+}
+
+func closeBroker(t *testing.T, b *Broker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, b.Close(ctx))
+}
+
+func send(t *testing.T, b *Broker, topic, body string) *codec.Command {
+	t.Helper()
+	client := remoting.NewClient(remoting.DefaultClientOptions())
+	defer client.Close()
+	answer, err := client.Call(context.Background(), b.Addr.String(), &codec.Command{
+		Code: codec.SendMessageV2, Language: codec.LanguageGo, Version: codec.Version, Body: []byte(body),
+		Extra: []codec.Field{{Key: "a", Value: "g"}, {Key: "b", Value: topic}, {Key: "c", Value: "TBW102"}, {Key: "d", Value: "4"},
+			{Key: "e", Value: "0"}, {Key: "f", Value: "0"}, {Key: "g", Value: "1"}, {Key: "h", Value: "0"}},
+	})
+	require.NoError(t, err)
+	return answer
+}
+
+func TestRestartKeepsMessagesAndTopics(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, t.TempDir())
+	for want := range int64(3) {
+		b := openBroker(t, cfg)
+		require.Equal(t, want, b.store.MaxQueueOffset("Kept", 0))
+		require.Equal(t, codec.Success, send(t, b, "Kept", "body").Code)
+		closeBroker(t, b)
+		require.NoFileExists(t, filepath.Join(cfg.StoreRoot, "abort"))
+	}
+}
+
+func TestStoreInUseIsRefused(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, t.TempDir())
+	b := openBroker(t, cfg)
+	defer closeBroker(t, b)
+	second := cfg
+	second.ListenPort = freePortPair(t)
+	_, err := Open(second, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, cfg.StoreRoot)
+	require.Equal(t, codec.Success, send(t, b, "Kept", "body").Code, "the first broker goes on")
+}
+
+func TestPortInUseNamesThePort(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, t.TempDir())
+	taken, err := net.Listen("tcp", hostPort("127.0.0.1", cfg.ListenPort))
+	require.NoError(t, err)
+	defer taken.Close()
+	_, err = Open(cfg, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, hostPort("127.0.0.1", cfg.ListenPort))
+	require.NoError(t, taken.Close())
+	closeBroker(t, openBroker(t, cfg)) // what was opened before the port is closed again
+}
+
+func TestUpdateConfig(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "broker.conf")
+	require.NoError(t, os.WriteFile(path, []byte("# kept\nautoCreateTopicEnable=true\nbrokerName=broker-t\n"), 0o644))
+	cfg := testConfig(t, filepath.Join(dir, "store"))
+	cfg.File = path
+	b := openBroker(t, cfg)
+	defer closeBroker(t, b)
+
+	require.NoError(t, b.updateConfig([]byte("autoCreateTopicEnable=false\nmaxMessageSize=100\n")))
+	require.Equal(t, codec.TopicNotExist, send(t, b, "New", "body").Code)
+	text, _ := b.readConfig()
+	require.Contains(t, string(text), "maxMessageSize=100\n")
+	written, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "# kept\nautoCreateTopicEnable=false\nbrokerName=broker-t\nmaxMessageSize=100\n", string(written))
+
+	for name, bad := range map[string]string{
+		"a path":              "storePathRootDir=/tmp/elsewhere",
+		"the home folder":     "rocketmqHome=/tmp/elsewhere",
+		"a start-only key":    "listenPort=1234",
+		"a line in a value":   `maxMessageSize=100\nstorePathRootDir=/tmp/elsewhere`,
+		"good and bad in one": "maxMessageSize=200\nbrokerName=other",
+	} {
+		require.Error(t, b.updateConfig([]byte(bad)), name)
+	}
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(written), string(after))
+}
