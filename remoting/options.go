@@ -18,7 +18,8 @@ type Options struct {
 	// Table gives the codes served by the listener with that index in Addrs. It is called once for each listener, in Open.
 	Table func(listener int) *Table
 
-	// Loops is the number of event loops. The default is the number of CPUs the process may use, at most 16.
+	// Loops is the number of event loops. The default is the number of CPUs the process may use, at most 16. A loop that waits for
+	// its connections holds one of the runtime's processors for up to 10 ms, so GOMAXPROCS should be more than Loops.
 	Loops int
 	// ReadBufferBytes is what a loop reads at most in one turn from one connection, which bounds the work of a turn too. The
 	// default is 256 KiB.
@@ -74,7 +75,7 @@ type Options struct {
 
 // DefaultOptions returns the options of a server without listeners and codes.
 func DefaultOptions() Options {
-	procs := runtime.GOMAXPROCS(0)
+	procs := min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	return Options{
 		Loops:                min(procs, 16),
 		ReadBufferBytes:      256 << 10,
