@@ -39,8 +39,10 @@ const (
 	tableShards = 256
 	// maxTableNames bounds topics and groups, which clients may create.
 	maxTableNames = 1 << 20
-	// lingerTime is how long a change that nobody waits for may wait for more of its kind.
-	lingerTime = 50 * time.Millisecond
+	// lingerTime is how long a change that nobody waits for waits for more of its kind, or lingerWrites times as long as
+	// the last write took, if that is more: a table that grows to many names must not be written all the time.
+	lingerTime   = 50 * time.Millisecond
+	lingerWrites = 4
 	// saveRetryTime is how long to wait after a write that nobody waits for went wrong.
 	saveRetryTime = time.Second
 )
@@ -73,6 +75,7 @@ type confTable[V any] struct {
 	wake chan struct{} // holds one token
 	stop chan struct{}
 	done chan struct{}
+	took time.Duration // by the last write; the goroutine's
 }
 
 // batch is a set of changes that go to disk together. A nil value is a deletion. err is set before done is closed.
@@ -290,15 +293,17 @@ func (t *confTable[V]) run() {
 			return
 		}
 		pause.Reset(time.Hour)
+		begin := time.Now()
 		if err := t.write(); err != nil {
 			pause.Reset(saveRetryTime)
 		}
+		t.took = time.Since(begin)
 	}
 }
 
 // linger waits until somebody waits for the write or lingerTime is over; false when the table closes.
 func (t *confTable[V]) linger(pause *time.Timer) bool {
-	pause.Reset(lingerTime)
+	pause.Reset(max(lingerTime, lingerWrites*t.took))
 	for !t.waitedFor() {
 		select {
 		case <-t.wake:

@@ -588,3 +588,23 @@ func BenchmarkTopicLookup(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkTopicsWrite is one change among 10,000 topics.
+func BenchmarkTopicsWrite(b *testing.B) {
+	topics := openTestTopics(b, "", testTopicsOptions())
+	defer topics.Close()
+	var cfgs []*codec.TopicConfig
+	for i := range 10_000 {
+		cfgs = append(cfgs, codec.NewTopicConfig(fmt.Sprint("topic-of-some-length-", i)))
+	}
+	_, err := topics.PutAll(cfgs)
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		cfg := codec.NewTopicConfig("changing")
+		cfg.WriteQueueNums = int32(i + 100)
+		if _, err := topics.Put(cfg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
