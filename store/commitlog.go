@@ -46,6 +46,9 @@ func (l *commitLog) startAppends(physOffset int64) error {
 		l.cur = list[n-1]
 	} else {
 		seg, err := createSegment(l.dir, physOffset, l.opts.SegmentBytes, l.faults)
+		if err == nil {
+			err = syncDir(l.dir)
+		}
 		if err != nil {
 			return err
 		}

@@ -189,7 +189,11 @@ func (d *dispatcher) parse(from, to int64) (at int64, err error) {
 		case err != nil:
 			err = fmt.Errorf("%w: commit log %s at %d: %w", ErrCorrupt, seg.path, from-seg.base, err)
 		case !d.deleted.covers(m.Topic, m.PhysOffset):
-			it := itemOf(&m, d.queues.findOrCreate(string(m.Topic), m.QueueID))
+			q := d.queues.findBytes(m.Topic, m.QueueID)
+			if q == nil {
+				q = d.queues.findOrCreate(string(m.Topic), m.QueueID)
+			}
+			it := itemOf(&m, q)
 			err = d.deliver(&it, m.Properties)
 		}
 		seg.release()

@@ -152,7 +152,7 @@ func (f *feeder) step() (more bool, err error) {
 	need := f.need.Load()
 	want := max(f.ahead, need) + blankHeadBytes
 	if r := cur.ready.Load(); r < min(pos+want, cur.size) {
-		return true, cur.extend(min(r+populateBytes, pos+want), l.opts.AllocChunkBytes)
+		return true, cur.extend(f.stepTo(r, pos+want), l.opts.AllocChunkBytes)
 	}
 	next := f.next.Load()
 	rest := cur.size - pos
@@ -160,7 +160,7 @@ func (f *feeder) step() (more bool, err error) {
 	case next == nil && rest <= max(cur.size/5, want):
 		return true, f.makeNext(cur, want)
 	case next != nil && rest <= want && next.ready.Load() < min(want, next.size):
-		return true, next.extend(min(next.ready.Load()+populateBytes, want), l.opts.AllocChunkBytes)
+		return true, next.extend(f.stepTo(next.ready.Load(), want), l.opts.AllocChunkBytes)
 	}
 	f.need.CompareAndSwap(need, 0)
 	wakeAt := cur.end()
@@ -175,6 +175,16 @@ func (f *feeder) step() (more bool, err error) {
 	}
 	f.wakeAt.Store(wakeAt)
 	return l.written.Load() >= wakeAt, nil
+}
+
+// stepTo is where the next step ends on the way from ready to limit. For a log that grows fast it is the end of a whole
+// stretch of populateBytes, even behind limit: the kernel is several times faster with those.
+func (f *feeder) stepTo(ready, limit int64) int64 {
+	to := ready&^(populateBytes-1) + populateBytes
+	if f.ahead < populateBytes {
+		return min(to, limit)
+	}
+	return to
 }
 
 // makeNext creates the segment after cur, with its first bytes ready.
