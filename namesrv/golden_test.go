@@ -12,7 +12,7 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
-// exchange is a request of Apache's broker to Apache's name server, and the answer; none for a one-way request.
+// exchange is what a broker, client or tool of Apache asked Apache's name server, and the answer; none for a one-way request.
 type exchange struct {
 	Conversation string `json:"conversation"`
 	Code         int32  `json:"code"`
@@ -21,7 +21,7 @@ type exchange struct {
 }
 
 func exchanges(t testing.TB) []exchange {
-	f, err := os.Open("testdata/broker.jsonl.gz")
+	f, err := os.Open("testdata/exchanges.jsonl.gz")
 	require.NoError(t, err)
 	defer f.Close()
 	z, err := gzip.NewReader(f)
@@ -39,8 +39,8 @@ func exchanges(t testing.TB) []exchange {
 	return all
 }
 
-// What Apache's broker said to Apache's name server gets the same answers here, byte for byte in the bodies.
-func TestBrokerConversations(t *testing.T) {
+// What brokers, clients and tools asked Apache's name server gets the same answers here, byte for byte in the bodies.
+func TestConversations(t *testing.T) {
 	t.Parallel()
 	byName := map[string][]exchange{}
 	var masterRegisters []byte

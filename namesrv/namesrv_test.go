@@ -171,7 +171,7 @@ func TestRouteOfRegisteredTopic(t *testing.T) {
 	}
 	p.refused(codec.TopicNotExist, "No topic route info in name server for the topic: none\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.",
 		codec.GetRouteInfoByTopic, map[string]string{"topic": "none"}, nil)
-	p.refused(codec.SystemError, "the custom field <topic> is null", codec.GetRouteInfoByTopic, nil, nil)
+	p.refused(codec.TopicNotExist, "No topic route info in name server for the topic: null"+faqSuffix, codec.GetRouteInfoByTopic, nil, nil)
 }
 
 func TestBrokerContainerCodesAreNotSupported(t *testing.T) {

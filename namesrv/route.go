@@ -28,7 +28,7 @@ const (
 func (s *Server) route(req *remoting.Request) (*codec.Command, error) {
 	topic, ok := req.Field(fieldTopic)
 	if !ok {
-		return nil, missing(fieldTopic)
+		return nil, noRoute("null") // Java's text for it
 	}
 	if settings := s.settings.Load(); settings.NeedWaitForService && s.now().Sub(s.started) < settings.WaitForService {
 		return nil, &codec.Refusal{Code: codec.SystemError, Remark: "name server not ready"}
