@@ -323,6 +323,9 @@ func TestRequestsOfAPeerThatDoesNotReadWaitForIt(t *testing.T) {
 	var ran atomic.Int32
 	const bodyBytes = 256 << 10
 	body := make([]byte, bodyBytes)
+	for i := range body {
+		body[i] = byte(i ^ i>>8)
+	}
 	pull := func(req *Request) (*codec.Command, error) {
 		ran.Add(1)
 		resp := req.Response(0)
@@ -344,7 +347,7 @@ func TestRequestsOfAPeerThatDoesNotReadWaitForIt(t *testing.T) {
 	for i := range n {
 		got := c.receive()
 		require.Equal(t, int32(i), got.Opaque)
-		require.Len(t, got.Body, bodyBytes)
+		require.True(t, bytes.Equal(body, got.Body), "answer %d is damaged", i)
 		require.LessOrEqual(t, s.Metrics().UnsentBytes, int64(3<<20))
 	}
 	eventually(t, "writable again", conn.Writable)
