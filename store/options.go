@@ -93,7 +93,7 @@ type Options struct {
 	// Logger takes what happens. The default value discards.
 	Logger *slog.Logger
 
-	// AllocChunkBytes is how much of a commit log segment gets disk blocks at a time. The default value is 32 MiB.
+	// AllocChunkBytes is how much of a commit log segment gets disk blocks at a time. The default value is 16 MiB.
 	AllocChunkBytes int64
 	// TouchAheadBytes is how far ahead of the write position pages are made present. The default value is 32 MiB.
 	TouchAheadBytes int64
@@ -142,7 +142,7 @@ func DefaultOptions(dir string) Options {
 		IndexEntries:        20000000,
 		Now:                 time.Now,
 		Logger:              slog.New(slog.NewTextHandler(io.Discard, nil)),
-		AllocChunkBytes:     32 << 20,
+		AllocChunkBytes:     16 << 20,
 		TouchAheadBytes:     32 << 20,
 		DispatchRing:        8192,
 	}

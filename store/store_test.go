@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,4 +108,13 @@ func TestPutGet(t *testing.T) {
 	require.NoFileExists(t, abortPath(o.Dir))
 	s = openTestStore(t, o)
 	require.Len(t, readQueue(t, s, "T", 1, 0), (n+1)/3)
+}
+
+func mustAddr(text string) netip.AddrPort { return netip.MustParseAddrPort(text) }
+
+// diskBytes is what a file takes of the disk.
+func diskBytes(t testing.TB, path string) int64 {
+	var st syscall.Stat_t
+	require.NoError(t, syscall.Stat(path, &st))
+	return st.Blocks * 512
 }
