@@ -434,8 +434,7 @@ func TestOnewaysOfAPeerThatClosesAreHandled(t *testing.T) {
 	t.Parallel()
 	var ran atomic.Int32
 	count := func(*Request) (*codec.Command, error) { ran.Add(1); return nil, nil }
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: count}, {Code: 1001, Handler: count}},
-		func(o *Options) { o.MaxWait = [poolKinds]time.Duration{} })
+	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: count}, {Code: 1001, Handler: count}}, nil)
 	const n = 3 * turnFrames
 	for _, code := range []int32{1000, 1001} {
 		ran.Store(0)
