@@ -128,6 +128,7 @@ func (d *dispatcher) drain() error {
 		err := d.batch(written)
 		d.announce()
 		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrStuck, err)
 			d.stuck.Store(&err)
 			return err
 		}

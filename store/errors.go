@@ -22,6 +22,9 @@ var (
 	ErrCold = errors.New("read would touch cold data")
 	// ErrFlushTimeout says that a message is stored but was not flushed within Options.SyncFlushTimeout.
 	ErrFlushTimeout = errors.New("flush timed out")
+	// ErrStuck says that queue or index files cannot grow, so that stored messages are not visible yet. Puts are refused
+	// until they are.
+	ErrStuck = errors.New("queues are behind the commit log")
 	// ErrNotFound says that there is no message at a physical offset.
 	ErrNotFound = errors.New("no message at this offset")
 	// ErrInUse says that another process holds the store directory.

@@ -133,7 +133,8 @@ func TestGetLimitsOfHotAndCold(t *testing.T) {
 	r.Release()
 
 	// A message as large as allowed is returned whole, hot or cold.
-	big := testMessage("Big", 0, strings.Repeat("x", o.MaxMessageBytes))
+	big := testMessage("Big", 0, "")
+	big.Body = make([]byte, o.MaxMessageBytes)
 	var p PutResult
 	require.NoError(t, s.PutWait(big, &p))
 	waitDispatched(t, s)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -15,10 +16,9 @@ type indexer struct {
 	index *Index // nil: no index
 	log   *commitLog
 
-	mu     sync.Mutex // held by the dispatcher during a batch, and by catchUp at its end; guards live
-	live   bool
-	broken bool // an error was logged; belongs to whoever puts
-	from   int64
+	mu   sync.Mutex // held by the dispatcher during a batch, and by catchUp at its end; guards live
+	live bool
+	from int64 // up to where the log is indexed, until live
 }
 
 // catchUpSync is how much log is indexed before Open returns; more is indexed in the background.
@@ -27,13 +27,14 @@ const catchUpSync = 64 << 20
 // start tells from where the index has to be fed, and up to where the log is dispatched.
 func (x *indexer) start(from, dispatched int64) {
 	x.from = from
-	if x.index == nil {
+	if dispatched-from > catchUpSync {
+		x.log.opts.Logger.Info("index is behind the log, it is fed in the background", "from", from, "to", dispatched)
 		return
 	}
-	if from >= dispatched {
-		x.live = true
-	} else if dispatched-from <= catchUpSync {
-		x.catchUp(func() int64 { return dispatched }, nil)
+	err := x.feed(dispatched, nil)
+	x.live = err == nil
+	if err != nil {
+		x.log.opts.Logger.Error("index is not complete yet", "err", err)
 	}
 }
 
@@ -41,26 +42,40 @@ func (x *indexer) start(from, dispatched int64) {
 // there.
 func (x *indexer) catchUp(dispatched func() int64, stop <-chan struct{}) {
 	for {
-		to := dispatched()
-		if to-x.from < catchUpSync/16 {
-			break
+		err := x.feed(dispatched(), stop)
+		if err == nil {
+			if err = x.goLive(dispatched, stop); err == nil {
+				return
+			}
 		}
-		if !x.feed(min(to, x.from+catchUpSync/16), stop) {
+		if errors.Is(err, ErrClosed) {
 			return
 		}
+		x.log.opts.Logger.Error("index is not complete yet", "err", err)
+		select {
+		case <-stop:
+			return
+		case <-time.After(10 * dispatchRetry):
+		}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.live = x.feed(dispatched(), stop)
 }
 
-// feed indexes the records in [from, to); false when it was stopped.
-func (x *indexer) feed(to int64, stop <-chan struct{}) bool {
+// goLive indexes the little that was dispatched meanwhile, while the dispatcher waits.
+func (x *indexer) goLive(dispatched func() int64, stop <-chan struct{}) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err := x.feed(dispatched(), stop)
+	x.live = err == nil
+	return err
+}
+
+// feed indexes the records from from to to; ErrClosed when it was stopped.
+func (x *indexer) feed(to int64, stop <-chan struct{}) error {
 	var m codec.Message
 	for x.from < to {
 		select {
 		case <-stop:
-			return false
+			return ErrClosed
 		default:
 		}
 		seg := x.log.find(x.from)
@@ -71,20 +86,23 @@ func (x *indexer) feed(to int64, stop <-chan struct{}) bool {
 		n, err := readRecord(seg, x.from-seg.base, min(to-seg.base, seg.size), false, &m)
 		switch {
 		case err == nil:
-			if err := x.put(string(m.Topic), m.Properties, m.SysFlag, m.PhysOffset, m.StoreTimestampMs); err != nil {
-				x.log.opts.Logger.Error("index is not complete", "err", err)
-			}
-		case !errors.Is(err, codec.ErrBlank):
+			err = x.put(string(m.Topic), m.Properties, m.SysFlag, m.PhysOffset, m.StoreTimestampMs)
+		case errors.Is(err, codec.ErrBlank):
+			err = nil
+		default: // damage that recovery passed over
 			n, _ = x.log.resync(seg, x.from-seg.base, min(to-seg.base, seg.size))
+			err = nil
 		}
 		seg.release()
+		if err != nil {
+			return err
+		}
 		x.from += n
 	}
-	return true
+	return nil
 }
 
-// put indexes one record. Only a full disk is an error, which the dispatcher waits out; a record that cannot be indexed
-// for another reason is left out and said once.
+// put indexes one record.
 func (x *indexer) put(topic string, props []byte, sysFlag int32, physOffset, storeMs int64) error {
 	if codec.TransactionType(sysFlag) == codec.SysRollback {
 		return nil
@@ -103,14 +121,7 @@ func (x *indexer) put(topic string, props []byte, sysFlag int32, physOffset, sto
 	if len(uniqKey) == 0 && len(keys) == 0 && len(tags) == 0 {
 		return nil
 	}
-	err := x.index.Put(topic, uniqKey, keys, tags, physOffset, storeMs)
-	if err != nil && !errors.Is(err, ErrNoSpace) {
-		if !x.broken {
-			x.log.opts.Logger.Error("index is not complete", "phys", physOffset, "err", err)
-		}
-		x.broken, err = true, nil
-	}
-	if err != nil {
+	if err := x.index.Put(topic, uniqKey, keys, tags, physOffset, storeMs); err != nil {
 		return fmt.Errorf("index message at %d: %w", physOffset, err)
 	}
 	return nil

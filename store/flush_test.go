@@ -1,0 +1,241 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// faults makes file operations fail as a test says.
+type faults struct {
+	fail atomic.Pointer[func(op FileOp, path string) error]
+}
+
+func (f *faults) check(op FileOp, path string) error {
+	if fail := f.fail.Load(); fail != nil {
+		return (*fail)(op, path)
+	}
+	return nil
+}
+
+func (f *faults) set(fail func(op FileOp, path string) error) {
+	if fail == nil {
+		f.fail.Store(nil)
+		return
+	}
+	f.fail.Store(&fail)
+}
+
+// inLog tells operations on the commit log from those on queues, index and tables.
+func inLog(path string) bool { return strings.Contains(path, "commitlog") }
+
+func TestAfterFlush(t *testing.T) {
+	t.Parallel()
+	var fs faults
+	o := testOptions(t)
+	o.FlushMode = FlushSync
+	o.FlushInterval = time.Hour
+	o.Faults = fs.check
+	s := openTestStore(t, o)
+
+	// The first flush is held up; whoever comes meanwhile shares the second one.
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var flushes atomic.Int32
+	fs.set(func(op FileOp, path string) error {
+		if op == OpFlush && inLog(path) && flushes.Add(1) == 1 {
+			close(entered)
+			<-leave
+		}
+		return nil
+	})
+	answers := make(chan error, 100)
+	var r PutResult
+	require.NoError(t, s.PutWait(testMessage("T", 0, "first"), &r))
+	s.AfterFlush(r.EndOffset, func(err error) { answers <- err })
+	<-entered
+	for range 50 {
+		require.NoError(t, s.PutWait(testMessage("T", 0, "more"), &r))
+		s.AfterFlush(r.EndOffset, func(err error) { answers <- err })
+	}
+	require.Empty(t, answers)
+	require.Less(t, s.Flushed(), r.EndOffset)
+	close(leave)
+	for range 51 {
+		require.NoError(t, <-answers)
+	}
+	require.EqualValues(t, 2, flushes.Load())
+	require.Equal(t, r.EndOffset, s.Flushed())
+
+	called := false // what is flushed already is answered at once
+	s.AfterFlush(r.EndOffset, func(err error) { called = err == nil })
+	require.True(t, called)
+	require.NoError(t, s.Close())
+	s.AfterFlush(r.EndOffset, func(err error) { answers <- err })
+	require.NoError(t, <-answers)
+	s.AfterFlush(r.EndOffset+1, func(err error) { answers <- err })
+	require.ErrorIs(t, <-answers, ErrClosed)
+}
+
+func TestAfterFlushAsync(t *testing.T) {
+	t.Parallel()
+	s := openTestStore(t, testOptions(t))
+	called := false
+	s.AfterFlush(1<<60, func(err error) { called = err == nil })
+	require.True(t, called)
+}
+
+func TestAfterFlushTimesOut(t *testing.T) {
+	t.Parallel()
+	var fs faults
+	o := testOptions(t)
+	o.FlushMode, o.SyncFlushTimeout = FlushSync, 10*time.Millisecond
+	o.FlushInterval = time.Hour
+	o.Faults = fs.check
+	s := openTestStore(t, o)
+	leave := make(chan struct{})
+	fs.set(func(op FileOp, path string) error {
+		if op == OpFlush && inLog(path) {
+			<-leave
+		}
+		return nil
+	})
+	answers := make(chan error, 2)
+	var r PutResult
+	for range 2 {
+		require.NoError(t, s.PutWait(testMessage("T", 0, "text"), &r))
+		s.AfterFlush(r.EndOffset, func(err error) { answers <- err })
+	}
+	require.ErrorIs(t, <-answers, ErrFlushTimeout)
+	require.ErrorIs(t, <-answers, ErrFlushTimeout)
+	close(leave)
+	require.Eventually(t, func() bool { return s.Flushed() == r.EndOffset }, 10*time.Second, time.Millisecond)
+	require.Empty(t, answers)
+}
+
+// A failed flush is not tried again: the store turns read-only and says so, what it has can be read, and the next start
+// recovers.
+func TestFailedFlushMakesReadOnly(t *testing.T) {
+	t.Parallel()
+	for _, where := range []string{"commitlog", "consumequeue"} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			var fs faults
+			o := testOptions(t)
+			o.FlushMode = FlushSync
+			o.FlushInterval, o.QueueFlushInterval = time.Hour, time.Millisecond
+			o.Faults = fs.check
+			s := openTestStore(t, o)
+			var r PutResult
+			require.NoError(t, s.PutWait(testMessage("T", 0, "acked"), &r))
+			done := make(chan error, 1)
+			s.AfterFlush(r.EndOffset, func(err error) { done <- err })
+			require.NoError(t, <-done)
+
+			fs.set(func(op FileOp, path string) error {
+				if op == OpFlush && strings.Contains(path, where) {
+					return syscall.EIO
+				}
+				return nil
+			})
+			for s.PutWait(testMessage("T", 0, strings.Repeat("x", 9000)), &r) == nil {
+				s.AfterFlush(r.EndOffset, func(err error) { done <- err })
+				if err := <-done; err != nil {
+					require.ErrorIs(t, err, ErrReadOnly)
+					require.ErrorIs(t, err, syscall.EIO)
+				}
+			}
+			require.ErrorIs(t, s.PutWait(testMessage("T", 0, "refused"), &r), ErrReadOnly)
+			require.True(t, s.ReadOnly())
+			waitDispatched(t, s)
+			require.Equal(t, "acked", string(readQueue(t, s, "T", 0, 0)[0].Body))
+			fs.set(nil)
+			require.ErrorIs(t, s.PutWait(testMessage("T", 0, "refused"), &r), ErrReadOnly)
+			require.NoError(t, s.Close())
+			require.FileExists(t, abortPath(o.Dir))
+
+			s = openTestStore(t, o)
+			require.Equal(t, "acked", string(readQueue(t, s, "T", 0, 0)[0].Body))
+			require.NoError(t, s.PutWait(testMessage("T", 0, "again"), &r))
+		})
+	}
+}
+
+// The checkpoint never vouches for queue entries that are not flushed.
+func TestCheckpointStaysBehindDirtyQueues(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 1)
+	h.o.QueueSegmentEntries, h.o.IndexEnabled = 3000, false
+	h.open()
+	defer func() { require.NoError(t, h.s.Close()) }()
+	read := func() checkpoint {
+		c, err := readCheckpoint(h.o.Dir, nil)
+		require.NoError(t, err)
+		return c
+	}
+	first := h.clock.Add(1000)
+	putMany(t, h.s, "T", 0, 1, 10)
+	h.s.flusher.log()
+	h.s.flusher.queues(false)
+	require.Equal(t, checkpoint{physicMs: first, logicsMs: first - 1}, read()) // too little to flush yet
+	second := h.clock.Add(1000)
+	putMany(t, h.s, "T", 1, 500, 10)
+	h.s.flusher.log()
+	h.s.flusher.queues(false)
+	require.Equal(t, checkpoint{physicMs: second, logicsMs: first - 1}, read())
+	third := h.clock.Add(lazyFlushMs)
+	putMany(t, h.s, "T", 2, 1, 10)
+	h.s.flusher.queues(false)
+	require.Equal(t, checkpoint{physicMs: second, logicsMs: third - 1}, read())
+	h.s.flusher.queues(true)
+	require.Equal(t, third, read().logicsMs)
+	info, err := os.Stat(filepath.Join(h.o.Dir, "checkpoint"))
+	require.NoError(t, err)
+	require.EqualValues(t, checkpointBytes, info.Size())
+}
+
+// With very many dirty queues one call flushes the file system instead of thousands their files.
+func TestManyDirtyQueuesAreFlushed(t *testing.T) {
+	t.Parallel()
+	var fs faults
+	o := testOptions(t)
+	o.QueueFlushInterval = time.Hour
+	o.Faults = fs.check
+	s := openTestStore(t, o)
+	for q := range int32(manyDirty + 10) {
+		putMany(t, s, "T", q, 1, 10)
+	}
+	var files atomic.Int32
+	fs.set(func(op FileOp, path string) error {
+		if op == OpFlush && strings.Contains(path, filepath.Join("consumequeue", "T")) {
+			files.Add(1)
+		}
+		return nil
+	})
+	s.flusher.queues(true)
+	require.Zero(t, files.Load())
+	require.Empty(t, s.queues.dirty)
+	require.Equal(t, s.dispatcher.doneMs.Load(), s.flusher.saved.logicsMs)
+}
+
+func TestFlushWaitersFail(t *testing.T) {
+	t.Parallel()
+	w := flushWaiters{timeout: time.Hour}
+	none := func() int64 { return 0 }
+	var got []error
+	take := func(err error) { got = append(got, err) }
+	require.True(t, w.add(10, none, take))
+	require.True(t, w.add(20, none, take))
+	w.passed(10)
+	require.Equal(t, []error{nil}, got)
+	cause := errors.New("broken")
+	w.fail(cause)
+	require.False(t, w.add(30, none, take))
+	require.Equal(t, []error{nil, cause, cause}, got)
+}
