@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -79,7 +78,10 @@ func readEscaped(b []byte, start, slash int, c *Command) (t jsonText, ok bool) {
 		if slash >= len(b) || b[slash] == '"' {
 			break
 		}
-		if out, start, ok = appendUnescaped(out, b, slash); !ok {
+		if slash+6 <= len(b) && string(b[slash:slash+5]) == `\u000` && b[slash+5]-'0' < 10 { // what separates properties
+			out = append(out, b[slash+5]-'0')
+			start = slash + 6
+		} else if out, start, ok = appendUnescaped(out, b, slash); !ok {
 			return t, false
 		}
 		slash = textEnd(b, start)
@@ -98,9 +100,6 @@ func appendUnescaped(out, b []byte, pos int) (grown []byte, next int, ok bool) {
 	}
 	switch e := b[pos+1]; e {
 	case 'u':
-		if pos+6 <= len(b) && b[pos+2] == '0' && b[pos+3] == '0' && b[pos+4] == '0' && b[pos+5]-'0' < 10 {
-			return append(out, b[pos+5]-'0'), pos + 6, true // what separates properties
-		}
 		unit, ok := hexUnit(b, pos+2)
 		if !ok {
 			return out, pos, false
@@ -170,22 +169,16 @@ func parseJSONHeader(b []byte, c *Command) error {
 		return endOfHeader(b, pos+1)
 	}
 	for {
-		if pos >= len(b) || b[pos] != '"' {
-			return jsonError(pos)
+		next, err := parsePlainMember(b, pos, c)
+		if next == pos {
+			next, err = parseMember(b, pos, c)
 		}
-		key, ok := readText(b, pos, c)
-		if !ok {
-			return jsonError(pos)
-		}
-		if pos = skipSpace(b, key.next); pos >= len(b) || b[pos] != ':' {
-			return jsonError(pos)
-		}
-		pos = skipSpace(b, pos+1)
-		next, err := parseJSONMember(b, pos, c, c.at(key.pos, key.n))
 		if err != nil {
 			return err
 		}
-		pos = skipSpace(b, next)
+		if pos = next; pos < len(b) && b[pos] != ',' {
+			pos = skipSpace(b, pos)
+		}
 		if pos >= len(b) {
 			return jsonError(pos)
 		}
@@ -199,6 +192,63 @@ func parseJSONHeader(b []byte, c *Command) error {
 	}
 }
 
+// parsePlainMember is parseMember for the members of an ordinary header, written without white space. It returns pos for any
+// other.
+func parsePlainMember(b []byte, pos int, c *Command) (next int, err error) {
+	const longest = len(`"serializeTypeCurrentRPC":"JSON"`)
+	if pos+longest > len(b) {
+		return pos, nil
+	}
+	member := b[pos : pos+longest]
+	switch member[1] {
+	case 'c':
+		if string(member[:7]) == `"code":` {
+			return readInt32(b, pos+7, c, &c.Code)
+		}
+	case 'e':
+		if string(member[:12]) == `"extFields":` {
+			return parseExtFields(b, pos+12, c)
+		}
+	case 'f':
+		if string(member[:7]) == `"flag":` {
+			return readInt32(b, pos+7, c, &c.Flag)
+		}
+	case 'l':
+		if string(member[:17]) == `"language":"JAVA"` {
+			c.Language = LanguageJava
+			return pos + 17, nil
+		}
+	case 'o':
+		if string(member[:9]) == `"opaque":` {
+			return readInt32(b, pos+9, c, &c.Opaque)
+		}
+	case 's':
+		if string(member) == `"serializeTypeCurrentRPC":"JSON"` {
+			return pos + longest, nil
+		}
+	case 'v':
+		if string(member[:10]) == `"version":` {
+			return readInt32(b, pos+10, c, &c.Version)
+		}
+	}
+	return pos, nil
+}
+
+// parseMember reads the member of the header's object that begins at b[pos] and returns the position after it.
+func parseMember(b []byte, pos int, c *Command) (next int, err error) {
+	if pos >= len(b) || b[pos] != '"' {
+		return pos, jsonError(pos)
+	}
+	key, ok := readText(b, pos, c)
+	if !ok {
+		return pos, jsonError(pos)
+	}
+	if pos = skipSpace(b, key.next); pos >= len(b) || b[pos] != ':' {
+		return pos, jsonError(pos)
+	}
+	return parseMemberValue(b, skipSpace(b, pos+1), c, c.at(key.pos, key.n))
+}
+
 // endOfHeader checks that nothing follows the header's object.
 func endOfHeader(b []byte, pos int) error {
 	if pos = skipSpace(b, pos); pos != len(b) {
@@ -207,8 +257,8 @@ func endOfHeader(b []byte, pos int) error {
 	return nil
 }
 
-// parseJSONMember reads the value at b[pos] of one member of the header's object and returns the position after it.
-func parseJSONMember(b []byte, pos int, c *Command, key []byte) (next int, err error) {
+// parseMemberValue reads the value at b[pos] of one member and returns the position after it.
+func parseMemberValue(b []byte, pos int, c *Command, key []byte) (next int, err error) {
 	switch string(key) {
 	case "code":
 		return readInt32(b, pos, c, &c.Code)
@@ -284,27 +334,8 @@ func parseExtFields(b []byte, pos int, c *Command) (next int, err error) {
 		return pos + 1, nil
 	}
 	for {
-		if pos >= len(b) || b[pos] != '"' {
-			return pos, jsonError(pos)
-		}
-		key, ok := readText(b, pos, c)
-		if !ok {
-			return pos, jsonError(pos)
-		}
-		pos = key.next
-		if pos < len(b) && b[pos] != ':' {
-			pos = skipSpace(b, pos)
-		}
-		if pos >= len(b) || b[pos] != ':' {
-			return pos, jsonError(pos)
-		}
-		if pos++; pos < len(b) && b[pos] != '"' {
-			pos = skipSpace(b, pos)
-		}
-		if pos >= len(b) {
-			return pos, jsonError(pos)
-		}
-		if pos, err = parseExtValue(b, pos, c, key); err != nil {
+		pos = parsePlainFields(b, pos, c)
+		if pos, err = parseExtField(b, pos, c); err != nil {
 			return pos, err
 		}
 		if pos < len(b) && b[pos] != ',' {
@@ -323,6 +354,53 @@ func parseExtFields(b []byte, pos int, c *Command) (next int, err error) {
 			pos = skipSpace(b, pos)
 		}
 	}
+}
+
+// parseExtField reads one extField, whose key is at b[pos], and returns the position after it.
+func parseExtField(b []byte, pos int, c *Command) (next int, err error) {
+	if pos >= len(b) || b[pos] != '"' {
+		return pos, jsonError(pos)
+	}
+	key, ok := readText(b, pos, c)
+	if !ok {
+		return pos, jsonError(pos)
+	}
+	pos = key.next
+	if pos < len(b) && b[pos] != ':' {
+		pos = skipSpace(b, pos)
+	}
+	if pos >= len(b) || b[pos] != ':' {
+		return pos, jsonError(pos)
+	}
+	if pos++; pos < len(b) && b[pos] != '"' {
+		pos = skipSpace(b, pos)
+	}
+	if pos >= len(b) {
+		return pos, jsonError(pos)
+	}
+	return parseExtValue(b, pos, c, key)
+}
+
+// parsePlainFields is parseExtFields for as long as the fields are written without white space, keys and values without escapes.
+// It returns the position of the first field, or of the end, that it leaves to parseExtFields.
+func parsePlainFields(b []byte, pos int, c *Command) (next int) {
+	for pos+4 < len(b) && b[pos] == '"' {
+		keyEnd := pos + 2
+		if b[keyEnd] != '"' || b[pos+1] == '\\' || b[pos+1] == '"' {
+			keyEnd = textEnd(b, pos+1)
+		}
+		if keyEnd+3 >= len(b) || b[keyEnd] != '"' || b[keyEnd+1] != ':' || b[keyEnd+2] != '"' {
+			return pos
+		}
+		value := keyEnd + 3
+		end := textEnd(b, value)
+		if end+1 >= len(b) || b[end] != '"' || b[end+1] != ',' || len(c.index) == cap(c.index) {
+			return pos
+		}
+		c.index = append(c.index, fieldRef{uint32(pos + 1), uint32(keyEnd - pos - 1), uint32(value), uint32(end - value)})
+		pos = end + 2
+	}
+	return pos
 }
 
 // parseExtValue reads the value at b[pos] of one extField and notes the field. A null value is no field; a value that is no
@@ -420,85 +498,4 @@ func endsScalar(ch byte) bool {
 		return true
 	}
 	return false
-}
-
-// appendJSONHeader appends c's header as one JSON object without white space, keys in Java's order.
-func appendJSONHeader(dst []byte, c *Command) []byte {
-	dst = append(dst, `{"code":`...)
-	dst = strconv.AppendInt(dst, int64(c.Code), 10)
-	if c.Header != nil || len(c.Extra) > 0 {
-		before := len(dst)
-		dst = append(dst, `,"extFields":{`...)
-		var count int
-		if dst, count = appendFields(dst, c, false); count == 0 {
-			dst = dst[:before]
-		} else {
-			dst = append(dst, '}')
-		}
-	}
-	dst = append(dst, `,"flag":`...)
-	dst = strconv.AppendInt(dst, int64(c.Flag), 10)
-	dst = append(dst, `,"language":"`...)
-	dst = append(dst, c.Language.String()...)
-	dst = append(dst, `","opaque":`...)
-	dst = strconv.AppendInt(dst, int64(c.Opaque), 10)
-	if c.Remark != "" {
-		dst = append(dst, `,"remark":"`...)
-		dst = appendJSONText(dst, c.Remark)
-		dst = append(dst, '"')
-	}
-	dst = append(dst, `,"serializeTypeCurrentRPC":"JSON","version":`...)
-	dst = strconv.AppendInt(dst, int64(c.Version), 10)
-	return append(dst, '}')
-}
-
-// appendJSONText appends s as the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD.
-func appendJSONText[T string | []byte](dst []byte, s T) []byte {
-	if plainText(s) {
-		return append(dst, s...)
-	}
-	const hex = "0123456789abcdef"
-	for i := 0; i < len(s); {
-		ch := s[i]
-		switch {
-		case ch >= utf8.RuneSelf:
-			r, n := utf8.DecodeRuneInString(string(s[i:min(len(s), i+utf8.UTFMax)]))
-			dst = utf8.AppendRune(dst, r)
-			i += n
-			continue
-		case ch == '"' || ch == '\\':
-			dst = append(dst, '\\', ch)
-		case ch == '\n':
-			dst = append(dst, `\n`...)
-		case ch == '\r':
-			dst = append(dst, `\r`...)
-		case ch == '\t':
-			dst = append(dst, `\t`...)
-		case ch < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', hex[ch>>4], hex[ch&15])
-		default:
-			dst = append(dst, ch)
-		}
-		i++
-	}
-	return dst
-}
-
-// plainText reports whether s is ASCII without anything that JSON escapes.
-func plainText[T string | []byte](s T) bool {
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		quote, slash := w^(swarOnes*'"'), w^(swarOnes*'\\')
-		if (w|(w-swarOnes*' ')&^w|(quote-swarOnes)&^quote|(slash-swarOnes)&^slash)&swarHighs != 0 {
-			return false
-		}
-	}
-	for ; i < len(s); i++ {
-		if ch := s[i]; ch < ' ' || ch >= utf8.RuneSelf || ch == '"' || ch == '\\' {
-			return false
-		}
-	}
-	return true
 }
