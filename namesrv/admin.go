@@ -191,9 +191,9 @@ var errDisabled = &codec.Refusal{Code: codec.SystemError, Remark: "disable"}
 var blackList = []string{"configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"}
 
 func (s *Server) getConfig(req *remoting.Request) (*codec.Command, error) {
-	s.mu.Lock()
+	s.config.Lock()
 	text := s.opts.Text()
-	s.mu.Unlock()
+	s.config.Unlock()
 	resp := req.Response(codec.Success)
 	resp.Body = []byte(text)
 	return resp, nil
@@ -204,8 +204,8 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.config.Lock()
+	defer s.config.Unlock()
 	next := s.opts.clone()
 	forbidden := append(strings.Split(next.ConfigBlackList, ";"), blackList...)
 	for _, c := range changes {

@@ -33,11 +33,13 @@ type Server struct {
 	loops sync.WaitGroup
 	wake  chan struct{} // holds one token while closed is not empty
 
-	// mu guards the fields below.
-	mu sync.Mutex
+	// config guards opts, also while a change of it is written to its file.
+	config sync.Mutex
 	// opts is what GET_NAMESRV_CONFIG shows; settings is the part of it in effect.
 	opts Options
-	// closed are the ended connections of brokers that are not yet taken out.
+
+	// mu guards closed, the ended connections of brokers that are not yet taken out. Event loops take it.
+	mu     sync.Mutex
 	closed []remoting.Conn
 }
 

@@ -1,7 +1,6 @@
 package namesrv
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -90,7 +89,7 @@ func (s *Server) takeIn(req *remoting.Request, reg *registration, compressed boo
 	}
 	if err != nil {
 		s.log.Warn("registration cannot be read", "broker", reg.name, "client", req.Conn.RemoteAddr(), "err", err)
-		return master{}, false, fmt.Errorf("Failed to decode RegisterBrokerBody: %w", err) //nolint:staticcheck // Apache's remark
+		return master{}, false, &codec.Refusal{Code: codec.SystemError, Remark: "Failed to decode RegisterBrokerBody: " + err.Error()}
 	}
 	leader, outcome := s.routes.register(reg, body, now)
 	if outcome == joined {
