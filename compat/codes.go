@@ -28,6 +28,7 @@ const (
 	codePutKV                = 100
 	codeGetKV                = 101
 	codeDeleteKV             = 102
+	codeRegisterBroker       = 103
 	codeGetRoute             = 105
 	codeGetBrokerClusterInfo = 106
 	codeCreateGroup          = 200

@@ -124,7 +124,7 @@ func (g *guest) register(t testing.TB, c *client, timeoutMs int) *packet {
 	if timeoutMs > 0 {
 		fields["heartbeatTimeoutMillis"] = fmt.Sprint(timeoutMs)
 	}
-	res, err := c.callPacket(&packet{Code: 103, Language: "JAVA", Version: 493, Ext: fields, Body: body}, callTimeout)
+	res, err := c.callPacket(&packet{Code: codeRegisterBroker, Language: "JAVA", Version: 493, Ext: fields, Body: body}, callTimeout)
 	require.NoError(t, err)
 	require.Equal(t, resSuccess, res.Code, res.Remark)
 	return res
@@ -220,7 +220,7 @@ func TestRegistration(t *testing.T) {
 		tg := onShared(t)
 		g := newGuest()
 		c := connect(t, tg.Namesrv())
-		c.refused(t, resSystemError, "crc32 not match", 103, with(g.fields(), "bodyCrc32", 12345, "haServerAddr", "", "compressed", false), []byte(`{}`))
+		c.refused(t, resSystemError, "crc32 not match", codeRegisterBroker, with(g.fields(), "bodyCrc32", 12345, "haServerAddr", "", "compressed", false), []byte(`{}`))
 		require.NoError(t, routeGone(tg, g.topic))
 	})
 }

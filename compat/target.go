@@ -58,6 +58,7 @@ type Target struct {
 	ports    ports
 	conf     map[string]string
 	together bool // one process for both, as `apogee server`
+	alone    bool // no broker
 	launch   launcher
 
 	namesrv *process
@@ -87,6 +88,11 @@ func WithNames(cluster, broker string) Option {
 // InOneProcess runs name server and broker in one process where the server can do so. Neither can then be stopped alone.
 func InOneProcess() Option {
 	return func(t *Target) { t.together = t.Kind == Apogee }
+}
+
+// WithoutBroker runs the name server alone.
+func WithoutBroker() Option {
+	return func(t *Target) { t.alone = true }
 }
 
 // Start runs a target of its own for one test, waits until it serves, and ends it with the test. The processes' logs are
@@ -156,7 +162,7 @@ func (t *Target) start() error {
 		}
 		return t.awaitBroker()
 	}
-	if err := t.startNamesrv(); err != nil {
+	if err := t.startNamesrv(); err != nil || t.alone {
 		return err
 	}
 	return t.startBroker()
