@@ -175,6 +175,7 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		IDs:        codec.NewUniqueIDs(b.Addr.Addr(), os.Getpid(), rand.Uint32()),
 		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
+		StartedAt: time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,
 	})
 	b.told.Store(b.processor)
@@ -220,6 +221,11 @@ func (b *Broker) listen(cfg Config) (err error) {
 		b.log.Warn("the address that clients are given cannot be reached from here; set brokerIP1", "addr", b.Addr, "err", err)
 	}
 	return nil
+}
+
+// poolLoad tells what waits in a pool and how much may.
+func (b *Broker) poolLoad(kind remoting.PoolKind) (waiting, capacity int) {
+	return b.server.Pool(kind).Len(), remoting.DefaultOptions().Queue[kind]
 }
 
 func (b *Broker) startServices(cfg Config) error {

@@ -74,7 +74,7 @@ var keyTable = map[string]key{
 	"messageIndexEnable":         boolean(func(c *Config) *bool { return &c.IndexEnable }),
 	"maxHashSlotNum":             number(func(c *Config) *int32 { return &c.IndexSlots }, 1, 1<<28),
 	"maxIndexNum":                number(func(c *Config) *int32 { return &c.IndexEntries }, 2, 1<<26),
-	"defaultQueryMaxNum":         number(func(c *Config) *int32 { return &c.QueryMaxNum }, 1, 64),
+	"defaultQueryMaxNum":         live(number(func(c *Config) *int32 { return &c.QueryMaxNum }, 1, 64)),
 	"messageDelayLevel":          text(func(c *Config) *string { return &c.MessageDelayLevel }),
 	"checkCRCOnRecover":          boolean(func(c *Config) *bool { return &c.CheckCRCOnRecover }),
 

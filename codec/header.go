@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 )
 
@@ -19,6 +20,7 @@ type taggedField struct {
 	position int
 	kind     reflect.Kind // of the value, behind the pointer if optional
 	optional bool
+	lenient  bool // a number that is none keeps the default, as Java's fields of primitive types do
 }
 
 // plans holds the fields of each header type seen, by reflect.Type; types are few and made by this program.
@@ -36,9 +38,10 @@ func planOf(t reflect.Type) []taggedField {
 			continue
 		}
 		ft := t.Field(i).Type
-		f := taggedField{key: key, position: i, kind: ft.Kind()}
+		key, mode, _ := strings.Cut(key, ",")
+		f := taggedField{key: key, position: i, kind: ft.Kind(), lenient: mode == "lenient"}
 		if f.kind == reflect.Pointer {
-			f.optional, f.kind = true, ft.Elem().Kind()
+			f.optional, f.lenient, f.kind = true, true, ft.Elem().Kind()
 		}
 		plan = append(plan, f)
 	}
@@ -56,8 +59,8 @@ func structOf(h any) (reflect.Value, error) {
 }
 
 // DecodeHeader fills *h, a struct with `field:"name"` tags, from the extFields of a parsed command. As in Java a missing field
-// and a number that is none leave the default; fields with pointers are optional and stay nil when absent. The error is about h
-// itself, never about the request. Apache: RemotingCommand.decodeCommandCustomHeader.
+// leaves the default; fields with pointers are optional and stay nil when absent. A number that is none is ErrHeader, since
+// Java leaves null then and fails on it as soon as the request is served; it counts as absent for optional and for lenient fields. Apache: RemotingCommand.decodeCommandCustomHeader.
 func DecodeHeader(c *Command, h any) error {
 	v, err := structOf(h)
 	if err != nil {
@@ -70,7 +73,9 @@ func DecodeHeader(c *Command, h any) error {
 	for it := c.Fields(); it.Next(); {
 		for i := range plan {
 			if string(it.Key) == plan[i].key {
-				plan[i].set(v.Field(plan[i].position), it.Value)
+				if !plan[i].set(v.Field(plan[i].position), it.Value) {
+					return fmt.Errorf("%w: %s is not a number: %.32q", ErrHeader, plan[i].key, it.Value)
+				}
 				break
 			}
 		}
@@ -78,8 +83,8 @@ func DecodeHeader(c *Command, h any) error {
 	return nil
 }
 
-// set stores the text of one field.
-func (f *taggedField) set(to reflect.Value, text []byte) {
+// set stores the text of one field and reports whether it could.
+func (f *taggedField) set(to reflect.Value, text []byte) bool {
 	var n int64
 	ok := true
 	switch f.kind {
@@ -91,7 +96,7 @@ func (f *taggedField) set(to reflect.Value, text []byte) {
 		n, ok = parseInt64(text)
 	}
 	if !ok {
-		return
+		return f.lenient
 	}
 	if f.optional {
 		to.Set(reflect.New(to.Type().Elem()))
@@ -105,6 +110,7 @@ func (f *taggedField) set(to reflect.Value, text []byte) {
 	case reflect.String:
 		to.SetString(string(text))
 	}
+	return true
 }
 
 // appendTagged writes the fields of a header struct. An empty string counts as Java's null and is left out, unless it is behind

@@ -36,9 +36,9 @@ type GetEarliestMsgStoreTimeResponse struct {
 type ResetOffsetHeader struct {
 	Group       string `field:"group"`
 	Topic       string `field:"topic"`
-	QueueID     int32  `field:"queueId"` // -1 = all queues
+	QueueID     int32  `field:"queueId,lenient"` // -1 = all queues
 	QueueOffset *int64 `field:"offset"`
-	TimestampMs int64  `field:"timestamp"` // -1 = latest
+	TimestampMs int64  `field:"timestamp,lenient"` // -1 = latest
 	Force       bool   `field:"isForce"`
 }
 

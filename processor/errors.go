@@ -48,6 +48,15 @@ func (p *Processor) putError(err error) error {
 	return refuse(codec.SystemError, "UNKNOWN_ERROR")
 }
 
+// putBatchError is putError for a batch: a body that lies about its sizes, or is too large as a whole, fails in Java with an
+// exception.
+func (p *Processor) putBatchError(err error) error {
+	if errors.Is(err, store.ErrIllegal) || errors.Is(err, store.ErrMessageTooLarge) {
+		return fmt.Errorf("the batch cannot be read: %w", err)
+	}
+	return p.putError(err)
+}
+
 // putStatus names the store's error as Java names the status of a put.
 func putStatus(err error) string {
 	switch {

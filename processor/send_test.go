@@ -105,9 +105,9 @@ var sendRefusals = []sendRefusal{
 		want: 13, remark: illegalRemark},
 	{name: "batch in a transaction", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true", "f": "4"}), want: 13, remark: illegalRemark},
 	{name: "batch too long", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true"}), body: strings.Repeat("b", 4<<20+1),
-		want: 13, remark: illegalRemark},
+		want: 1, remark: "the batch cannot be read: " + store.ErrMessageTooLarge.Error(), bare: true},
 	{name: "batch cut short", code: codec.SendBatchMessage, head: sendFields("T", fields{"m": "true"}), body: string(batchBody("one", "two")[:40]),
-		want: 13, remark: illegalRemark},
+		want: 1, bare: true},
 	{name: "batch topic too long", code: codec.SendBatchMessage, head: sendFields("%DLQ%"+strings.Repeat("d", 130), fields{"m": "true"}),
 		want: 13, remark: "message topic length too long 135"},
 	{name: "dead-letter topic too long", head: sendFields("%DLQ%"+strings.Repeat("d", 130), nil), want: 13, remark: illegalRemark},
@@ -597,13 +597,13 @@ func TestSendBatchThatLies(t *testing.T) {
 			continue // a whole batch of one
 		}
 		got := b.request(codec.SendBatchMessage, sendFields("T", fields{"m": "true"}), string(whole[:cut]))
-		require.Equal(t, codec.MessageIllegal, got.Code, "cut at %d", cut)
+		require.Equal(t, codec.SystemError, got.Code, "cut at %d", cut)
 	}
 	for _, at := range []int{16, 17, 23} { // lengths of body and properties
 		lie := append([]byte(nil), whole...)
 		lie[at] = 0xFF
 		got := b.request(codec.SendBatchMessage, sendFields("T", fields{"m": "true"}), string(lie))
-		require.Equal(t, codec.MessageIllegal, got.Code, "lie at %d", at)
+		require.Equal(t, codec.SystemError, got.Code, "lie at %d", at)
 	}
 	require.Zero(t, b.store.Written())
 }

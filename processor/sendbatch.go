@@ -34,9 +34,12 @@ func (c *sendCall) putBatch(req *remoting.Request, live *liveSettings) error {
 		return refuse(codec.SystemError, "property DELAY is not a number: %q", c.props.delay)
 	}
 	illegal := level > 0 || codec.TransactionType(m.SysFlag) != codec.SysNotTransaction ||
-		c.props.innerNum || m.SysFlag&codec.SysInnerBatch != 0 || len(m.Body) > live.MaxMessageBytes
+		c.props.innerNum || m.SysFlag&codec.SysInnerBatch != 0
 	if illegal {
 		return p.illegal()
+	}
+	if len(m.Body) > live.MaxMessageBytes {
+		return p.putBatchError(store.ErrMessageTooLarge)
 	}
 	var err error
 	if req.Inline() {
@@ -45,7 +48,7 @@ func (c *sendCall) putBatch(req *remoting.Request, live *liveSettings) error {
 		err = p.store.PutBatchWait(m, &c.batch)
 	}
 	if err != nil {
-		return p.putError(err)
+		return p.putBatchError(err)
 	}
 	p.stats.put(int64(c.batch.Count), c.batch.EndOffset-c.batch.PhysOffset)
 	c.ids = c.ids[:0]
