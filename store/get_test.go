@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,6 +28,15 @@ func putMany(t testing.TB, s *Store, topic string, queueID int32, n, bodyBytes i
 	return list
 }
 
+// mustDeleteHead removes the first n segments.
+func mustDeleteHead(t testing.TB, s *Store, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, 10*time.Second, time.Millisecond)
+	got, err := s.deleteHead(n)
+	require.NoError(t, err)
+	require.Equal(t, n, got)
+}
+
 func TestGetStatus(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)
@@ -35,7 +45,7 @@ func TestGetStatus(t *testing.T) {
 	const n = 2000
 	putMany(t, s, "T", 0, n, 100)
 	putMany(t, s, "Empty", 1, 0, 0)
-	require.NoError(t, s.log.deleteHead(3))
+	mustDeleteHead(t, s, 3)
 	minOffset := s.MinQueueOffset("T", 0)
 	require.Greater(t, minOffset, int64(100))
 	none := NewTagFilter([]int32{int32(codec.TagsCode([]byte("C")))})
@@ -215,7 +225,7 @@ func TestGetWhileRemoving(t *testing.T) {
 		first++
 	}
 	var r GetResult
-	require.NoError(t, s.log.deleteHead(2))
+	mustDeleteHead(t, s, 2)
 	q.minFor.Store(seg.end()) // as if the deletion came between the check of the range and the walk
 	q.min.Store(0)
 	require.NoError(t, s.Get(&GetRequest{Topic: "T", QueueOffset: 3, MaxMsgs: 2}, &r))
@@ -238,7 +248,7 @@ func TestGetResultOutlivesItsSegment(t *testing.T) {
 	var r GetResult
 	require.NoError(t, s.Get(&GetRequest{Topic: "T", MaxMsgs: 32}, &r))
 	seg := r.held[0]
-	require.NoError(t, s.log.deleteHead(2))
+	mustDeleteHead(t, s, 2)
 	require.NoFileExists(t, seg.path)
 	require.NoError(t, s.Close())
 	var m codec.Message

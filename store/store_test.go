@@ -54,7 +54,7 @@ func testMessage(topic string, queueID int32, text string) *Message {
 // waitDispatched waits until all that is written is visible.
 func waitDispatched(t testing.TB, s *Store) {
 	t.Helper()
-	require.Eventually(t, func() bool { return s.Dispatched() == s.Written() }, 10*time.Second, 100*time.Microsecond)
+	require.Eventually(t, func() bool { return s.Dispatched() == s.Written() }, time.Minute, 100*time.Microsecond)
 }
 
 // readQueue returns all messages of a queue from an offset on.
