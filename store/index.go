@@ -65,7 +65,7 @@ type IndexResult struct {
 }
 
 // OpenIndex opens the files in opts.Dir. After an abnormal exit those with entries newer than checkpointMs, the
-// checkpoint's index time, are not trusted and removed. A file that cannot be an index is left alone and named in a
+// checkpoint's index time, and those that are not full are not trusted and removed. A file that cannot be an index is left alone and named in a
 // warning.
 func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, error) {
 	opts.fill()
@@ -120,7 +120,8 @@ func (x *Index) load(e os.DirEntry, abnormal bool, checkpointMs int64) error {
 		return nil
 	case err != nil:
 		return err
-	case abnormal && f.header.endMs > checkpointMs:
+	case abnormal && (f.header.endMs > checkpointMs || !f.full()):
+		// The checkpoint speaks of files that are full; the begin of one that is not may bear the same millisecond.
 		x.opts.Logger.Info("index file is newer than the checkpoint, removed to be built again", "path", path)
 		return f.remove()
 	}

@@ -236,6 +236,32 @@ func TestIndexAfterAnAbnormalExit(t *testing.T) {
 	require.NoError(t, x.Close())
 }
 
+// TestIndexAfterAPowerCut: a file that was begun in the checkpoint's millisecond, or whose header never reached the disk,
+// is as old as the checkpoint by its header and was not flushed all the same.
+func TestIndexAfterAPowerCut(t *testing.T) {
+	t.Parallel()
+	for _, damage := range []func(header []byte){func([]byte) {}, func(header []byte) { clear(header) }} {
+		dir := t.TempDir()
+		opts := IndexOptions{Dir: dir, Slots: 16, Entries: 11}
+		x, err := OpenIndex(opts, false, 0)
+		require.NoError(t, err)
+		for i := range int64(15) {
+			require.NoError(t, x.Put("T", []byte("k"), nil, nil, i*10, min(i+1, 10)))
+		}
+		checkpointMs, err := x.Flush()
+		require.NoError(t, err)
+		require.Equal(t, int64(10), checkpointMs)
+		damage(x.last.seg.data[:indexHeaderBytes])
+		x.release()
+
+		x, err = OpenIndex(opts, true, checkpointMs)
+		require.NoError(t, err)
+		require.Len(t, listNames(t, dir), 1)
+		require.Equal(t, int64(90), x.EndPhysOffset())
+		require.NoError(t, x.Close())
+	}
+}
+
 // TestIndexGoesOnInTheMiddleOfAMessage: a stop between two keys of one message must lose none and double none.
 func TestIndexGoesOnInTheMiddleOfAMessage(t *testing.T) {
 	t.Parallel()
