@@ -39,6 +39,8 @@ func (p *Processor) putError(err error) error {
 		return p.illegal()
 	case errors.Is(err, store.ErrNoSpace):
 		return refuse(codec.ServiceNotAvailable, "service not available now. the broker's disk is full")
+	case errors.Is(err, store.ErrStuck):
+		return refuse(codec.ServiceNotAvailable, "service not available now. queues or index cannot grow, the broker's disk may be full")
 	case errors.Is(err, store.ErrReadOnly):
 		return refuse(codec.ServiceNotAvailable, "service not available now. a flush to disk has failed, the store is read-only until the broker is restarted")
 	case errors.Is(err, store.ErrClosed):
@@ -64,7 +66,7 @@ func putStatus(err error) string {
 		return "MESSAGE_ILLEGAL"
 	case errors.Is(err, store.ErrMessageTooLarge):
 		return "PROPERTIES_SIZE_EXCEEDED"
-	case errors.Is(err, store.ErrNoSpace), errors.Is(err, store.ErrReadOnly), errors.Is(err, store.ErrClosed):
+	case errors.Is(err, store.ErrNoSpace), errors.Is(err, store.ErrStuck), errors.Is(err, store.ErrReadOnly), errors.Is(err, store.ErrClosed):
 		return "SERVICE_NOT_AVAILABLE"
 	}
 	return "UNKNOWN_ERROR"

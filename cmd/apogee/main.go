@@ -52,7 +52,7 @@ func run(name string, args []string) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, new(startError)):
-		fmt.Fprintf(os.Stderr, "apogee: %v\n", err)
+		fmt.Fprintf(os.Stderr, "apogee: %v\n", withHint(err))
 		return exitStart
 	default:
 		fmt.Fprintf(os.Stderr, "apogee: %v (see %s --help)\n", err, name)
