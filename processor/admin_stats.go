@@ -204,6 +204,8 @@ func (p *Processor) addPools(table map[string]string) {
 		table[pool.name+"ThreadPoolQueueCapacity"] = strconv.Itoa(capacity)
 		table[pool.name+"ThreadPoolQueueHeadWaitTimeMills"] = "0"
 	}
+	table["EndTransactionQueueSize"], table["EndTransactionThreadPoolQueueCapacity"] = table["sendThreadPoolQueueSize"], table["sendThreadPoolQueueCapacity"]
+	table["remainTransientStoreBufferNumbs"] = strconv.Itoa(math.MaxInt32) // as Java without such a pool
 }
 
 // viewStats answers VIEW_BROKER_STATS_DATA.

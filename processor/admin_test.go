@@ -265,7 +265,7 @@ func TestRuntimeInfo(t *testing.T) {
 	require.NoError(t, codec.UnmarshalJSON(parseAnswerFrame(t, r.Answer).Body, &want))
 	require.NoError(t, codec.UnmarshalJSON(b.run(r.Request).Body, &got))
 	unknown := []string{"putMessageDistributeTime", "putMessageEntireTimeMax", "getMessageEntireTimeMax", "putMessageFailedTimes", "putLatency99",
-		"putLatency999", "EndTransactionQueueSize", "EndTransactionThreadPoolQueueCapacity", "remainTransientStoreBufferNumbs"}
+		"putLatency999"}
 	for key := range want.Table {
 		switch {
 		case slices.Contains(unknown, key), strings.HasPrefix(key, "commitLogDiskRatio_"), strings.HasPrefix(key, "scheduleMessageOffset_"):
