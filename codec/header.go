@@ -60,7 +60,8 @@ func structOf(h any) (reflect.Value, error) {
 
 // DecodeHeader fills *h, a struct with `field:"name"` tags, from the extFields of a parsed command. As in Java a missing field
 // leaves the default; fields with pointers are optional and stay nil when absent. A number that is none is ErrHeader, since
-// Java leaves null then and fails on it as soon as the request is served; it counts as absent for optional and for lenient fields. Apache: RemotingCommand.decodeCommandCustomHeader.
+// Java leaves null then and fails on it as soon as the request is served; for optional fields and those tagged "name,lenient" it
+// counts as absent. Apache: RemotingCommand.decodeCommandCustomHeader.
 func DecodeHeader(c *Command, h any) error {
 	v, err := structOf(h)
 	if err != nil {

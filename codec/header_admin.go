@@ -26,7 +26,7 @@ type GetTopicConfigHeader struct {
 
 // GetAllTopicConfigHeader is the custom header of GET_ALL_TOPIC_CONFIG. Apache: GetAllTopicConfigRequestHeader.
 type GetAllTopicConfigHeader struct {
-	TopicSeq    int32  `field:"topicSeq"`
+	TopicSeq    int32  `field:"topicSeq,lenient"`
 	DataVersion string `field:"dataVersion"` // DataVersion JSON text; paging restarts at 0 when it differs
 	MaxTopicNum *int32 `field:"maxTopicNum"`
 }
@@ -54,7 +54,7 @@ type GetSubscriptionGroupConfigHeader struct {
 
 // GetAllSubscriptionGroupHeader is the custom header of GET_ALL_SUBSCRIPTIONGROUP_CONFIG. Apache: GetAllSubscriptionGroupRequestHeader.
 type GetAllSubscriptionGroupHeader struct {
-	GroupSeq    int32  `field:"groupSeq"`
+	GroupSeq    int32  `field:"groupSeq,lenient"`
 	DataVersion string `field:"dataVersion"` // DataVersion JSON text; paging restarts at 0 when it differs
 	MaxGroupNum *int32 `field:"maxGroupNum"`
 }
@@ -118,9 +118,9 @@ type QueryConsumeTimeSpanHeader struct {
 // QueryConsumeQueueHeader is the custom header of QUERY_CONSUME_QUEUE. Apache: QueryConsumeQueueRequestHeader.
 type QueryConsumeQueueHeader struct {
 	Topic         string `field:"topic"`
-	QueueID       int32  `field:"queueId"`
-	Index         int64  `field:"index"`
-	Count         int32  `field:"count"`
+	QueueID       int32  `field:"queueId,lenient"`
+	Index         int64  `field:"index,lenient"`
+	Count         int32  `field:"count,lenient"`
 	ConsumerGroup string `field:"consumerGroup"`
 }
 

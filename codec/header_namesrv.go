@@ -39,7 +39,7 @@ type RegisterBrokerHeader struct {
 	HeartbeatTimeoutMs *int64 `field:"heartbeatTimeoutMillis"` // nil means 120000 on the name server
 	EnableActingMaster *bool  `field:"enableActingMaster"`     // nil means old broker
 	Compressed         bool   `field:"compressed"`             // body is zlib-deflated custom layout, see DecodeRegisterBrokerBody
-	BodyCRC32          int32  `field:"bodyCrc32"`              // CRC32 of body (already compressed if compressed); 0 = unchecked
+	BodyCRC32          int32  `field:"bodyCrc32,lenient"`      // CRC32 of body (already compressed if compressed); 0 = unchecked
 }
 
 // RegisterBrokerResponse is the custom header of the answer to REGISTER_BROKER. Apache: RegisterBrokerResponseHeader.

@@ -106,6 +106,10 @@ func TestDecodeHeaderRules(t *testing.T) {
 	twelve := int64(12)
 	require.Equal(t, ResetOffsetHeader{QueueID: 7, TimestampMs: -1 << 63, QueueOffset: &twelve}, reset)
 
+	parse(`"topic":"t","queueId":"1.5"`)
+	require.EqualError(t, DecodeHeader(&c, &GetMinOffsetHeader{}), `codec: bad header: queueId is not a number: "1.5"`)
+	require.NoError(t, DecodeHeader(&c, &QueryConsumeQueueHeader{}))
+
 	require.ErrorIs(t, DecodeHeader(&c, reset), ErrHeader)
 	require.ErrorIs(t, DecodeHeader(&c, nil), ErrHeader)
 	require.ErrorIs(t, DecodeHeader(&c, (*ResetOffsetHeader)(nil)), ErrHeader)
