@@ -92,9 +92,10 @@ func (p *Processor) brokerConsumeStats(req *remoting.Request) (*codec.Command, e
 		return nil, err
 	}
 	list := codec.ConsumeStatsList{BrokerAddr: p.brokerAddr(), ConsumeStatsList: []map[string][]codec.ConsumeStats{}}
+	topics := p.topicsByGroup()
 	for _, group := range p.groups.All() {
 		ofGroup := []codec.ConsumeStats{}
-		for _, topic := range p.offsets.TopicsOf(group.GroupName) {
+		for _, topic := range topics[group.GroupName] {
 			cfg, ok := p.topics.Get(topic)
 			if !ok || h.Order && !cfg.Order || p.unsubscribed(group.GroupName, topic) {
 				continue
@@ -112,6 +113,17 @@ func (p *Processor) brokerConsumeStats(req *remoting.Request) (*codec.Command, e
 		list.ConsumeStatsList = append(list.ConsumeStatsList, map[string][]codec.ConsumeStats{group.GroupName: ofGroup})
 	}
 	return jsonResponse(req, list)
+}
+
+// topicsByGroup returns the topics that each group has offsets of, in alphabetical order.
+func (p *Processor) topicsByGroup() map[string][]string {
+	topics := make(map[string][]string)
+	for _, key := range sortedKeys(p.offsets.Snapshot().OffsetTable) {
+		if topic, group, ok := strings.Cut(key, "@"); ok {
+			topics[group] = append(topics[group], topic)
+		}
+	}
+	return topics
 }
 
 // consumeTimeSpan answers QUERY_CONSUME_TIME_SPAN.
