@@ -83,8 +83,9 @@ func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, er
 	if err != nil {
 		return nil, fmt.Errorf("list index: %w", err)
 	}
+	trust := indexTrust{abnormal: abnormal, checkpointMs: checkpointMs}
 	for _, e := range entries {
-		if err := x.load(e, abnormal, checkpointMs); err != nil {
+		if err := x.load(e, &trust); err != nil {
 			x.release()
 			return nil, err
 		}
@@ -98,8 +99,22 @@ func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, er
 	return x, nil
 }
 
+// indexTrust tells which files were on disk when the process ended.
+type indexTrust struct {
+	abnormal     bool
+	checkpointMs int64
+	lost         bool // a file was not: those after it go too, the index has no holes
+}
+
+// keeps must be asked in the order of the files. The checkpoint speaks of files that are full; the begin of one that is
+// not may bear the same millisecond.
+func (t *indexTrust) keeps(f *indexFile) bool {
+	t.lost = t.lost || t.abnormal && (!f.full() || f.header.endMs > t.checkpointMs)
+	return !t.lost
+}
+
 // load opens one file of the directory. The error is one of the disk: damage is a warning.
-func (x *Index) load(e os.DirEntry, abnormal bool, checkpointMs int64) error {
+func (x *Index) load(e os.DirEntry, trust *indexTrust) error {
 	path := filepath.Join(x.opts.Dir, e.Name())
 	if e.IsDir() || !isIndexName(e.Name()) {
 		x.opts.Logger.Warn("not an index file, left alone", "path", path)
@@ -120,8 +135,7 @@ func (x *Index) load(e os.DirEntry, abnormal bool, checkpointMs int64) error {
 		return nil
 	case err != nil:
 		return err
-	case abnormal && (f.header.endMs > checkpointMs || !f.full()):
-		// The checkpoint speaks of files that are full; the begin of one that is not may bear the same millisecond.
+	case !trust.keeps(f):
 		x.opts.Logger.Info("index file is newer than the checkpoint, removed to be built again", "path", path)
 		return f.remove()
 	}

@@ -240,7 +240,16 @@ func TestIndexAfterAnAbnormalExit(t *testing.T) {
 // is as old as the checkpoint by its header and was not flushed all the same.
 func TestIndexAfterAPowerCut(t *testing.T) {
 	t.Parallel()
-	for _, damage := range []func(header []byte){func([]byte) {}, func(header []byte) { clear(header) }} {
+	for _, damage := range []func(x *Index){
+		func(*Index) {},
+		func(x *Index) { clear(x.files[1].seg.data[:indexHeaderBytes]) },
+		func(x *Index) { // no hole either: what follows a lost one goes too
+			for i := range int64(20) {
+				require.NoError(t, x.Put("T", []byte("k"), nil, nil, 150+i*10, 10))
+			}
+			clear(x.files[1].seg.data[:indexHeaderBytes])
+		},
+	} {
 		dir := t.TempDir()
 		opts := IndexOptions{Dir: dir, Slots: 16, Entries: 11}
 		x, err := OpenIndex(opts, false, 0)
@@ -251,7 +260,7 @@ func TestIndexAfterAPowerCut(t *testing.T) {
 		checkpointMs, err := x.Flush()
 		require.NoError(t, err)
 		require.Equal(t, int64(10), checkpointMs)
-		damage(x.last.seg.data[:indexHeaderBytes])
+		damage(x)
 		x.release()
 
 		x, err = OpenIndex(opts, true, checkpointMs)
