@@ -196,7 +196,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 func (b *Broker) registrarOptions(cfg Config) RegistrarOptions {
 	return RegistrarOptions{
 		Cluster: cfg.ClusterName, Broker: cfg.Name, BrokerID: cfg.ID, Addr: b.Addr.String(), HAAddr: haAddr(cfg, b.Addr.Addr()),
-		Namesrvs: cfg.NamesrvAddrs, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed,
+		Namesrvs: cfg.NamesrvAddrs, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed, QueryFirst: !cfg.ForceRegister,
 		Topics: b.topicsToRegister, Client: b.client, Logger: b.log,
 	}
 }

@@ -138,3 +138,13 @@ func TestUpdateConfig(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(written), string(after))
 }
+
+func TestForceRegisterFalseAsksFirst(t *testing.T) {
+	t.Parallel()
+	ns := openFakeNamesrv(t, "127.0.0.1:0")
+	cfg := testConfig(t, t.TempDir())
+	cfg.NamesrvAddrs, cfg.RegisterPeriod, cfg.ForceRegister = ns.addr, time.Millisecond, false
+	b := openBroker(t, cfg)
+	defer closeBroker(t, b)
+	require.Eventually(t, func() bool { return (<-ns.heard).code == codec.QueryDataVersion }, registerPatience, time.Millisecond)
+}

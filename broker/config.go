@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/apogee-mq/apogee/codec"
 )
 
 // javaKeys lists every key that Apache's broker knows, one a line: those are accepted in silence even where Apogee has no
@@ -135,19 +133,14 @@ func (c *Config) Load(path string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read the broker's settings: %w", err)
 	}
-	settings, err := codec.ParseSettings(text)
+	others, err := keyTable.Load(c, path, text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	c.File = path
 	known := knownJavaKeys()
-	for _, s := range settings {
-		switch k, ok := keyTable[s.Key]; {
-		case ok:
-			if err := k.set(c, s.Value); err != nil {
-				return fmt.Errorf("%s:%d: %s=%s: %w", path, s.Line, s.Key, s.Value, err)
-			}
-		case !known[s.Key]:
+	for _, s := range others {
+		if !known[s.Key] {
 			log.Warn("unknown setting is ignored", "file", path, "line", s.Line, "key", s.Key)
 		}
 	}

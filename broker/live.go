@@ -1,13 +1,10 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -37,33 +34,20 @@ func (b *Broker) readConfig() ([]byte, codec.DataVersion) {
 // updateConfig serves UPDATE_BROKER_CONFIG. Only keys marked live are taken: no path, no address, nothing that could write
 // elsewhere (CVE-2023-33246). A request with one bad key changes nothing.
 func (b *Broker) updateConfig(text []byte) error {
-	settings, err := codec.ParseSettings(text)
-	if err != nil {
-		return err
-	}
 	b.config.mu.Lock()
 	defer b.config.mu.Unlock()
 	next := b.config.config
+	taken, others, err := keyTable.Update(&next, text, mayUpdate)
+	if err != nil {
+		return err
+	}
 	known := knownJavaKeys()
-	var applied []codec.Setting
-	for _, s := range settings {
-		k, ok := keyTable[s.Key]
-		switch {
-		case ok && !k.live, !ok && isBlackListed(s.Key):
-			return &codec.Refusal{Code: codec.NoPermission, Remark: "Can not update config in black list."}
-		case ok:
-			if err := k.set(&next, s.Value); err != nil {
-				return fmt.Errorf("%s=%s: %w", s.Key, s.Value, err)
-			}
-			if strings.ContainsFunc(s.Value, unicode.IsControl) {
-				return fmt.Errorf("%s: control characters in the value", s.Key)
-			}
-			applied = append(applied, s)
-		case !known[s.Key]:
+	for _, s := range others {
+		if !known[s.Key] {
 			b.log.Warn("unknown setting in an update is ignored", "key", s.Key)
 		}
 	}
-	if err := b.writeConfig(applied); err != nil {
+	if err := b.writeConfig(taken); err != nil {
 		return err
 	}
 	reregister := next.Permission != b.config.config.Permission
@@ -78,44 +62,35 @@ func (b *Broker) updateConfig(text []byte) error {
 	return nil
 }
 
-// isBlackListed names the keys outside keyTable that no request may set. Apache: BrokerConfig.configBlackList.
-func isBlackListed(name string) bool {
+// mayUpdate tells which keys a request may set. Of those that have no effect here Apache's black list is kept. Apache:
+// BrokerConfig.configBlackList.
+func mayUpdate(name string) bool {
+	if k, ok := keyTable[name]; ok {
+		return k.Live
+	}
 	switch name {
 	case "configBlackList", "brokerConfigPath", "rocketmqHome", "messageStorePlugIn":
-		return true
+		return false
 	}
-	return false
+	return true
 }
 
 // writeConfig keeps what was changed in the file the broker was started with, if there was one: the lines of changed keys
 // are replaced, new keys go to the end, everything else stays as it is.
-func (b *Broker) writeConfig(settings []codec.Setting) error {
+func (b *Broker) writeConfig(changes []codec.Setting) error {
 	path := b.config.config.File
-	if path == "" || len(settings) == 0 {
+	if path == "" || len(changes) == 0 {
 		return nil
 	}
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("update the settings: %w", err)
 	}
-	lines := bytes.Split(bytes.TrimRight(old, "\n"), []byte{'\n'})
-	before, err := codec.ParseSettings(old)
+	text, err := codec.ReplaceSettings(old, changes)
 	if err != nil {
 		return fmt.Errorf("update %s: %w", path, err)
 	}
-	at := make(map[string]int, len(before))
-	for _, s := range before {
-		at[s.Key] = s.Line
-	}
-	for _, s := range settings {
-		line := []byte(s.Key + "=" + s.Value)
-		if n := at[s.Key]; n > 0 {
-			lines[n-1] = line
-		} else {
-			lines = append(lines, line)
-		}
-	}
-	return replaceFile(path, append(bytes.Join(lines, []byte{'\n'}), '\n'))
+	return replaceFile(path, text)
 }
 
 // replaceFile writes a file so that a crash leaves the old or the new one.
