@@ -1,7 +1,7 @@
 package namesrv
 
 import (
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -200,25 +200,23 @@ func (s *Server) getConfig(req *remoting.Request) (*codec.Command, error) {
 }
 
 func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
-	changes, err := codec.ParseSettings(req.Body)
-	if err != nil {
-		return nil, err
-	}
 	s.config.Lock()
 	defer s.config.Unlock()
 	next := s.opts.clone()
 	forbidden := append(strings.Split(next.ConfigBlackList, ";"), blackList...)
-	for _, c := range changes {
-		for _, name := range forbidden {
-			if c.Key == name {
-				return nil, &codec.Refusal{Code: codec.NoPermission, Remark: "Can not update config in black list."}
-			}
+	taken, others, err := keys.Update(&next, req.Body, func(key string) bool { return !slices.Contains(forbidden, key) })
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range others {
+		if next.keep(c) {
+			taken = append(taken, c)
+		} else {
+			s.log.Warn("unknown key", "key", c.Key, "client", req.Conn.RemoteAddr())
 		}
-		known, err := next.set(c.Key, c.Value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Key, err)
-		}
-		s.log.Info("setting is changed", "key", c.Key, "value", c.Value, "known", known, "now", keys[c.Key].live, "client", req.Conn.RemoteAddr())
+	}
+	for _, c := range taken {
+		s.log.Info("setting is changed", "key", c.Key, "value", c.Value, "now", keys[c.Key].Live, "client", req.Conn.RemoteAddr())
 	}
 	if err := next.validate(); err != nil {
 		return nil, err

@@ -154,7 +154,9 @@ func TestSettingsAtRunTime(t *testing.T) {
 	for _, body := range []string{"configStorePath=x", "kvConfigPath=x", "rocketmqHome=x", "configBlackList=", "enableTopicList=false\nkvConfigPath=x"} {
 		p.refused(codec.NoPermission, "Can not update config in black list.", codec.UpdateNamesrvConfig, nil, []byte(body))
 	}
-	require.Equal(t, codec.SystemError, p.call(codec.UpdateNamesrvConfig, codec.Version, nil, []byte("scanNotActiveBrokerInterval=soon")).Code)
+	for _, body := range []string{"scanNotActiveBrokerInterval=soon", `productEnvName=x\nkvConfigPath=/elsewhere`, `productEnvName=x\\nkvConfigPath=/elsewhere`} {
+		require.Equal(t, codec.SystemError, p.call(codec.UpdateNamesrvConfig, codec.Version, nil, []byte(body)).Code, body)
+	}
 	require.Equal(t, text, string(p.ok(codec.GetNamesrvConfig, nil, nil).Body))
 
 	again := options(t)

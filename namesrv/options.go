@@ -7,9 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -92,80 +89,23 @@ var javaKeys = map[string]string{
 	"writeBufferHighWaterMark": "0", "writeBufferLowWaterMark": "0",
 }
 
-// key is how one of Apache's keys is read and shown.
-type key struct {
-	get func(*Options) string
-	set func(*Options, string) error
-	// live is whether a change at run time takes effect before the next start.
-	live bool
-}
-
 // keys are Apache's keys that have a field here.
-var keys = map[string]key{
-	"bindAddress":                       text(func(o *Options) *string { return &o.BindAddress }),
-	"listenPort":                        number(0, 65535, func(o *Options) *int { return &o.ListenPort }),
-	"kvConfigPath":                      text(func(o *Options) *string { return &o.KVConfigPath }),
-	"configStorePath":                   text(func(o *Options) *string { return &o.ConfigStorePath }),
-	"serverChannelMaxIdleTimeSeconds":   duration(time.Second, false, func(o *Options) *time.Duration { return &o.IdleTimeout }),
-	"scanNotActiveBrokerInterval":       duration(time.Millisecond, true, func(o *Options) *time.Duration { return &o.ScanInterval }),
-	"orderMessageEnable":                boolean(func(o *Options) *bool { return &o.OrderMessageEnable }),
-	"returnOrderTopicConfigToBroker":    boolean(func(o *Options) *bool { return &o.ReturnOrderTopicConfigToBroker }),
-	"supportActingMaster":               boolean(func(o *Options) *bool { return &o.SupportActingMaster }),
-	"enableAllTopicList":                boolean(func(o *Options) *bool { return &o.EnableAllTopicList }),
-	"enableTopicList":                   boolean(func(o *Options) *bool { return &o.EnableTopicList }),
-	"needWaitForService":                boolean(func(o *Options) *bool { return &o.NeedWaitForService }),
-	"waitSecondsForService":             duration(time.Second, true, func(o *Options) *time.Duration { return &o.WaitForService }),
-	"deleteTopicWithBrokerRegistration": boolean(func(o *Options) *bool { return &o.DeleteTopicWithBrokerRegistration }),
-	"configBlackList":                   text(func(o *Options) *string { return &o.ConfigBlackList }),
-}
-
-func text(field func(*Options) *string) key {
-	return key{
-		get: func(o *Options) string { return *field(o) },
-		set: func(o *Options, v string) error { *field(o) = v; return nil },
-	}
-}
-
-func boolean(field func(*Options) *bool) key {
-	return key{live: true,
-		get: func(o *Options) string { return strconv.FormatBool(*field(o)) },
-		set: func(o *Options, v string) (err error) {
-			*field(o), err = strconv.ParseBool(strings.ToLower(v))
-			return err
-		},
-	}
-}
-
-func number(least, most int, field func(*Options) *int) key {
-	return key{
-		get: func(o *Options) string { return strconv.Itoa(*field(o)) },
-		set: func(o *Options, v string) error {
-			n, err := strconv.Atoi(v)
-			if err == nil && (n < least || n > most) {
-				err = fmt.Errorf("%d is not between %d and %d", n, least, most)
-			}
-			if err == nil {
-				*field(o) = n
-			}
-			return err
-		},
-	}
-}
-
-func duration(unit time.Duration, live bool, field func(*Options) *time.Duration) key {
-	return key{live: live,
-		get: func(o *Options) string { return strconv.FormatInt(int64(*field(o)/unit), 10) },
-		set: func(o *Options, v string) error {
-			n, err := strconv.ParseInt(v, 10, 32)
-			if err == nil && n <= 0 {
-				err = fmt.Errorf("%d is not above 0", n)
-			}
-			if err == nil {
-				*field(o) = time.Duration(n) * unit
-			}
-			return err
-		},
-	}
+var keys = codec.SettingKeys[Options]{
+	"bindAddress":                       codec.TextKey(func(o *Options) *string { return &o.BindAddress }),
+	"listenPort":                        codec.NumberKey(func(o *Options) *int { return &o.ListenPort }, 0, 65535),
+	"kvConfigPath":                      codec.TextKey(func(o *Options) *string { return &o.KVConfigPath }),
+	"configStorePath":                   codec.TextKey(func(o *Options) *string { return &o.ConfigStorePath }),
+	"serverChannelMaxIdleTimeSeconds":   codec.DurationKey(func(o *Options) *time.Duration { return &o.IdleTimeout }, time.Second, time.Second),
+	"scanNotActiveBrokerInterval":       codec.LiveKey(codec.DurationKey(func(o *Options) *time.Duration { return &o.ScanInterval }, time.Millisecond, time.Millisecond)),
+	"orderMessageEnable":                codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.OrderMessageEnable })),
+	"returnOrderTopicConfigToBroker":    codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.ReturnOrderTopicConfigToBroker })),
+	"supportActingMaster":               codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.SupportActingMaster })),
+	"enableAllTopicList":                codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.EnableAllTopicList })),
+	"enableTopicList":                   codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.EnableTopicList })),
+	"needWaitForService":                codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.NeedWaitForService })),
+	"waitSecondsForService":             codec.LiveKey(codec.DurationKey(func(o *Options) *time.Duration { return &o.WaitForService }, time.Second, time.Second)),
+	"deleteTopicWithBrokerRegistration": codec.LiveKey(codec.BoolKey(func(o *Options) *bool { return &o.DeleteTopicWithBrokerRegistration })),
+	"configBlackList":                   codec.TextKey(func(o *Options) *string { return &o.ConfigBlackList }),
 }
 
 // Load reads a namesrv.conf over the options. From then on a change of settings at run time is written to that file, as
@@ -175,17 +115,13 @@ func (o *Options) Load(file string) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	settings, err := codec.ParseSettings(b)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
 	o.kept = maps.Clone(o.kept)
-	for _, s := range settings {
-		known, err := o.set(s.Key, s.Value)
-		if err != nil {
-			return fmt.Errorf("%s:%d: %s: %w", file, s.Line, s.Key, err)
-		}
-		if !known {
+	others, err := keys.Load(o, file, b)
+	if err != nil {
+		return err
+	}
+	for _, s := range others {
+		if !o.keep(s) {
 			o.Logger.Warn("unknown key", "file", file, "line", s.Line, "key", s.Key)
 		}
 	}
@@ -193,29 +129,20 @@ func (o *Options) Load(file string) error {
 	return nil
 }
 
-// set takes one of Apache's keys; known is false for a key that neither Apache nor Apogee has.
-func (o *Options) set(name, value string) (known bool, err error) {
-	if k, ok := keys[name]; ok {
-		return true, k.set(o, value)
+// keep takes a setting that means nothing here; false says that Apache does not know it either.
+func (o *Options) keep(s codec.Setting) bool {
+	_, known := javaKeys[s.Key]
+	if known {
+		o.kept[s.Key] = s.Value
 	}
-	if _, ok := javaKeys[name]; ok {
-		o.kept[name] = value
-		return true, nil
-	}
-	return false, nil
+	return known
 }
 
 // Text returns all of Apache's keys with their values, a line each and in order, as GET_NAMESRV_CONFIG answers.
 func (o *Options) Text() string {
-	lines := make([]string, 0, len(keys)+len(o.kept))
-	for name, k := range keys {
-		lines = append(lines, name+"="+k.get(o)+"\n")
-	}
-	for name, value := range o.kept {
-		lines = append(lines, name+"="+value+"\n")
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "")
+	values := keys.Values(o)
+	maps.Copy(values, o.kept)
+	return codec.SettingsText(values)
 }
 
 func (o *Options) validate() error {
@@ -232,7 +159,7 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// clone returns a copy that shares nothing that set changes.
+// clone returns a copy that shares nothing that keep changes.
 func (o *Options) clone() Options {
 	c := *o
 	c.kept = maps.Clone(o.kept)
