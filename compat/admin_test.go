@@ -37,6 +37,17 @@ func TestTopicAdmin(t *testing.T) {
 		c.ok(t, codeDeleteTopicInBroker, ext("topic", topic), nil)
 	})
 
+	t.Run("a created topic has a route when the answer is there", func(t *testing.T) {
+		tg := onShared(t)
+		c := connect(t, tg.Broker())
+		for range 10 {
+			topic := unique("T")
+			c.ok(t, codeCreateTopic, topicFields(topic, 1), nil)
+			_, err := routeOf(tg.Namesrv(), topic)
+			require.NoError(t, err)
+		}
+	})
+
 	t.Run("a deleted topic made again is empty", func(t *testing.T) {
 		tg := onShared(t)
 		topic, group := newTopic(t, tg, 1), newGroup(t, tg)

@@ -200,6 +200,21 @@ func TestRegistration(t *testing.T) {
 		c.ok(t, 904, g.fields(), nil)
 	})
 
+	t.Run("a topic that a later registration lacks stays", func(t *testing.T) {
+		tg := onShared(t)
+		g := newGuest()
+		c := connect(t, tg.Namesrv())
+		g.register(t, c, 0)
+		first := g.topic
+		g.topic = unique("T")
+		g.counter++
+		g.register(t, c, 0)
+		for _, topic := range []string{first, g.topic} {
+			_, err := routeOf(tg.Namesrv(), topic)
+			require.NoError(t, err)
+		}
+	})
+
 	t.Run("write permission is taken and given back", func(t *testing.T) {
 		tg := onShared(t)
 		g := newGuest()
