@@ -149,7 +149,8 @@ func TestJavaServers(t *testing.T) {
 			eventually(t, 30*time.Second, func() error { return routeGone(tg, topic) })
 			tg.StartBroker(t)
 			require.Equal(t, 3, awaitRoute(t, tg, topic).QueueDatas[0].ReadQueueNums)
-			requireJava(t, tg, c.version, "--scenario", "send-sync,push-concurrent,namesrv-write-perm")
+			requireJava(t, tg, c.version, "--scenario", "send-sync,push-concurrent")
+			requireJava(t, tg, c.version, "--scenario", "namesrv-write-perm")
 		})
 	}
 }

@@ -9,8 +9,8 @@ import org.apache.rocketmq.client.exception.MQBrokerException;
 
 /** Assertions and bounded waits. */
 final class Check {
-    /** Longest wait for something that has no period of its own. Reached only by a failure. */
-    static final Duration SOON = Duration.ofSeconds(30);
+    /** Longest wait for something that has no period of its own. Only a failure or a loaded machine takes so long. */
+    static final Duration SOON = Duration.ofSeconds(60);
 
     private static final long POLL_MILLIS = 10;
 

@@ -1,7 +1,11 @@
 package org.apogee.compat;
 
 import java.io.BufferedReader;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
 import java.io.InputStreamReader;
+import java.net.Socket;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,6 +24,7 @@ final class CodecScenarios {
     static void addTo(Map<String, Scenario> all) {
         all.put("codec-binary-headers", CodecScenarios::binaryHeaders);
         all.put("codec-both-on-one", CodecScenarios::bothOnOne);
+        all.put("codec-spaced-header", CodecScenarios::spacedHeader);
         all.put("codec-unknown-request", CodecScenarios::unknownRequest);
     }
 
@@ -52,6 +57,29 @@ final class CodecScenarios {
                 RemotingCommand got = env.servers.call(addr, type, 9999, Map.of("k", "v"), null);
                 Check.equal(3, got.getCode(), "code for a request in " + type);
                 Check.contains("request type 9999 not supported", got.getRemark());
+            }
+        }
+    }
+
+    /** A header as other languages' libraries write it: white space between its parts, keys in another order. */
+    static void spacedHeader(Env env) throws Exception {
+        byte[] header = ("{\n  \"opaque\": 77, \"extFields\": { \"a\": \"b\", \"c\" : \"d\" },\t\"language\": \"PYTHON\","
+            + " \"flag\": 0, \"version\": 253, \"code\": 9999, \"remark\": null }").getBytes(StandardCharsets.UTF_8);
+        for (String addr : new String[] {env.servers.namesrv, env.servers.broker()}) {
+            String[] at = addr.split(":");
+            try (Socket socket = new Socket(at[0], Integer.parseInt(at[1]))) {
+                socket.setSoTimeout(10_000);
+                DataOutputStream out = new DataOutputStream(socket.getOutputStream());
+                out.writeInt(4 + header.length);
+                out.writeInt(header.length);
+                out.write(header);
+                out.flush();
+                DataInputStream in = new DataInputStream(socket.getInputStream());
+                byte[] frame = new byte[in.readInt()];
+                in.readFully(frame);
+                RemotingCommand got = RemotingCommand.decode(ByteBuffer.wrap(frame));
+                Check.equal(77, got.getOpaque(), "opaque");
+                Check.equal(3, got.getCode(), "code");
             }
         }
     }

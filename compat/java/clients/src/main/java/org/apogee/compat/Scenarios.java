@@ -24,7 +24,7 @@ import java.util.regex.Pattern;
 public final class Scenarios {
     private static final String USAGE = "usage: Scenarios --namesrv host:port [--scenario name|all] [--match regexp]"
         + " [--parallel n] [--list]; for the steady scenarios also --topic name --group name";
-    private static final long LIMIT_SECONDS = 120;
+    private static final long LIMIT_SECONDS = 180;
 
     private final Servers servers;
     private final PrintStream out = System.out;

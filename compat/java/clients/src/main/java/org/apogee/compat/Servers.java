@@ -66,8 +66,11 @@ final class Servers implements AutoCloseable {
         if (broker != null) {
             return;
         }
-        var table = admin().examineBrokerClusterInfo().getBrokerAddrTable();
-        Check.equal(1, table.size(), "brokers known to the name server");
+        var table = Check.eventually(Check.SOON, () -> {
+            var found = admin().examineBrokerClusterInfo().getBrokerAddrTable();
+            Check.equal(1, found.size(), "brokers known to the name server");
+            return found;
+        });
         var data = table.values().iterator().next();
         brokerName = data.getBrokerName();
         cluster = data.getCluster();
