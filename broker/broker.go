@@ -175,7 +175,8 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		IDs:        codec.NewUniqueIDs(b.Addr.Addr(), os.Getpid(), rand.Uint32()),
 		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
-		StartedAt: time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
+		AwaitRegistered: b.awaitRegistered,
+		StartedAt:       time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,
 	})
 	b.told.Store(b.processor)
@@ -221,6 +222,13 @@ func (b *Broker) listen(cfg Config) (err error) {
 		b.log.Warn("the address that clients are given cannot be reached from here; set brokerIP1", "addr", b.Addr, "err", err)
 	}
 	return nil
+}
+
+// awaitRegistered keeps a client that creates a topic and asks for its route at once from finding none.
+func (b *Broker) awaitRegistered() {
+	ctx, cancel := context.WithTimeout(context.Background(), registerWait)
+	defer cancel()
+	b.register.AwaitChanged(ctx)
 }
 
 // poolLoad tells what waits in a pool and how much may.

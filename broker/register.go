@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -18,7 +20,7 @@ const (
 	firstBackOff = time.Second
 	// minChangeGap is the least time between two registrations for a change of topics; a slow one is followed by ten times
 	// what it took.
-	minChangeGap = 100 * time.Millisecond
+	minChangeGap = 10 * time.Millisecond
 	// registerWait bounds one call. Apache: 24 s for all name servers together.
 	registerWait = 3 * time.Second
 	// leaveWait bounds the farewell to a name server that was silent before.
@@ -55,12 +57,21 @@ type Registrar struct {
 	namesrvs []*namesrvLink
 	body     registerBody
 	tried    sync.WaitGroup
+
+	// changes counts the calls of Changed.
+	changes atomic.Int64
+	// mu guards progress, which is closed and replaced whenever a name server has been called.
+	mu       sync.Mutex
+	progress chan struct{}
 }
 
 // namesrvLink is the broker's side of one name server.
 type namesrvLink struct {
 	addr    string
 	changed chan struct{} // holds one token when the topics have changed
+	// told is the count of changes that the name server has seen, down whether the last call failed.
+	told atomic.Int64
+	down atomic.Bool
 
 	// mu is held while the name server is called, so that nothing is registered after Unregister.
 	mu   sync.Mutex
@@ -71,7 +82,7 @@ type namesrvLink struct {
 
 // NewRegistrar returns a registrar that does nothing before Run.
 func NewRegistrar(opts RegistrarOptions) *Registrar {
-	r := &Registrar{opts: opts, body: registerBody{topics: opts.Topics, compressed: opts.Compressed}}
+	r := &Registrar{opts: opts, progress: make(chan struct{}), body: registerBody{topics: opts.Topics, compressed: opts.Compressed}}
 	seen := make(map[string]bool)
 	for _, addr := range strings.Split(opts.Namesrvs, ";") {
 		if addr = strings.TrimSpace(addr); addr != "" && !seen[addr] {
@@ -98,12 +109,43 @@ func (r *Registrar) Run(ctx context.Context) {
 // Changed says that the topics have changed: they are registered soon. It does not wait.
 func (r *Registrar) Changed() {
 	r.body.forget()
+	r.changes.Add(1)
 	for _, l := range r.namesrvs {
 		select {
 		case l.changed <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// AwaitChanged returns when every name server that can be reached has been told of all changes so far, or ctx ends.
+func (r *Registrar) AwaitChanged(ctx context.Context) {
+	want := r.changes.Load()
+	for {
+		r.mu.Lock()
+		progress := r.progress
+		r.mu.Unlock()
+		if !slices.ContainsFunc(r.namesrvs, func(l *namesrvLink) bool { return l.told.Load() < want && !l.down.Load() }) {
+			return
+		}
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// called notes how the call of a name server went that knew of that many changes.
+func (r *Registrar) called(l *namesrvLink, changes int64, err error) {
+	if err == nil {
+		l.told.Store(changes)
+	}
+	l.down.Store(err != nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.progress)
+	r.progress = make(chan struct{})
 }
 
 // Unregister tells every name server that the broker goes; nothing is registered afterwards. It returns when all have
@@ -190,7 +232,9 @@ func (r *Registrar) register(ctx context.Context, l *namesrvLink, changed bool) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, registerWait)
 	defer cancel()
+	changes := r.changes.Load()
 	err := r.send(ctx, l, changed)
+	r.called(l, changes, err)
 	if ctxErr := ctx.Err(); err != nil && errors.Is(ctxErr, context.Canceled) {
 		return err
 	}

@@ -312,3 +312,21 @@ func TestRegistrarEncodesOnceForAVersion(t *testing.T) {
 	require.NoError(t, err)
 	require.NotSame(t, &other[0], &made[0])
 }
+
+func TestAwaitChangedWaitsForThoseWhoCanBeReached(t *testing.T) {
+	t.Parallel()
+	absent := openFakeNamesrv(t, "127.0.0.1:0")
+	absent.close()
+	ns := openFakeNamesrv(t, "127.0.0.1:0")
+	r := startRegistrar(t, func(*RegistrarOptions) {}, absent.addr, ns.addr)
+	ns.next(codec.RegisterBroker)
+	for range 3 {
+		r.create("T")
+		ctx, cancel := context.WithTimeout(context.Background(), registerPatience)
+		r.AwaitChanged(ctx)
+		require.NoError(t, ctx.Err())
+		cancel()
+		require.NotEmpty(t, ns.heard, "the name server has been told before AwaitChanged returns")
+		ns.next(codec.RegisterBroker)
+	}
+}

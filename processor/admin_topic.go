@@ -15,7 +15,7 @@ import (
 //
 // Behavior:
 // * A topic that would not change is answered with success. Attributes come as changes, "+name=value" and "-name".
-// * What changed is on disk when the answer leaves; the name servers are told by whoever listens to the table.
+// * What changed is on disk when the answer leaves, and the name servers that can be reached have been told.
 // * 21 answers a page of the table to a request that asks for one, all of it otherwise.
 // * Deleting a topic deletes its queues and offsets, and the retry topics that POP groups have for it.
 //
@@ -92,6 +92,9 @@ func (p *Processor) putTopics(req *remoting.Request, cfgs []*codec.TopicConfig) 
 	if changed {
 		for _, cfg := range cfgs {
 			p.log.Info("topic created or changed", "topic", cfg.TopicName, "client", req.Conn.RemoteAddr())
+		}
+		if p.opts.AwaitRegistered != nil {
+			p.opts.AwaitRegistered()
 		}
 	}
 	resp := req.Response(codec.Success)

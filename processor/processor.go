@@ -86,6 +86,9 @@ type Options struct {
 	// MaxParkedPulls and MaxParkedPullsPerConn bound the long polls. The default values are 200,000 and 16,384.
 	MaxParkedPulls, MaxParkedPullsPerConn int
 
+	// AwaitRegistered, if set, returns when the name servers have been told of the topics as they are, or that takes too long.
+	AwaitRegistered func()
+
 	// StartedAt, StoreDir and PoolLoad, what waits in a pool and how much may, go into GET_BROKER_RUNTIME_INFO. They may be unset.
 	StartedAt time.Time
 	StoreDir  string
