@@ -24,9 +24,6 @@ const (
 	blankEntrySize = math.MaxInt32
 )
 
-// maxEntryGap is how many lost entries recovery replaces by blanks; a record that claims more is not believed.
-const maxEntryGap = 1 << 22
-
 // entry is one line of a queue.
 type entry struct {
 	physOffset int64

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -457,6 +458,48 @@ func TestDamageInTheMiddleIsPassed(t *testing.T) {
 					k = h.puts[i+1]
 				}
 				require.Equal(t, k.raw, codec.AppendMessage(nil, &m))
+			}
+			require.NoError(t, h.s.Close())
+		})
+	}
+}
+
+// Nothing protects the queue offset in a record. One that is wrong costs the record its place and no other message its.
+func TestWrongQueueOffsetIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name       string
+		bad        int
+		offset     uint64
+		lost, left int
+	}{
+		{"far ahead", 20, 1 << 40, 1, 50},
+		{"a little ahead", 20, 25, 1, 50},
+		{"back to the start", 20, 0, 1, 50},
+		{"back", 20, 7, 1, 50},
+		{"the first", 0, 3, 1, 50},
+		{"the last", 49, 1000, 1, 49},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHistory(t, 1)
+			h.o.SegmentBytes = 64 << 10
+			h.open()
+			list := putMany(t, h.s, "T", 0, 50, 20)
+			h.crash(func(dir string) {
+				changeFile(t, filepath.Join(dir, "commitlog", segmentName(0)), list[c.bad].PhysOffset+codec.PosQueueOffset, func(b []byte) {
+					binary.BigEndian.PutUint64(b, c.offset)
+				})
+			})
+			h.open()
+			require.EqualValues(t, c.left, h.s.MaxQueueOffset("T", 0))
+			got := readQueue(t, h.s, "T", 0, 0)
+			require.Len(t, got, 50-c.lost)
+			for i, m := range got {
+				if i >= c.bad {
+					i++
+				}
+				require.Equal(t, list[i].PhysOffset, m.PhysOffset)
 			}
 			require.NoError(t, h.s.Close())
 		})

@@ -33,6 +33,8 @@ type recovery struct {
 	records int64
 	damaged int // stretches of log that could not be read
 	redo    map[*queue]bool
+	doubts  map[*queue]doubt
+	lost    int64 // records that damage passed over may have held
 	logged  time.Time
 }
 
@@ -47,6 +49,9 @@ func (r *recovery) run() error {
 	}
 	s.opts.Logger.Info("recovering commit log", "clean", r.clean, "from", r.from, "dir", s.log.dir)
 	if err := r.scan(r.from, func(m *codec.Message) error { return r.redispatch(m, false) }); err != nil {
+		return err
+	}
+	if err := r.settle(); err != nil {
 		return err
 	}
 	if r.clean && r.list.End == r.end {
@@ -271,6 +276,7 @@ func (r *recovery) passDamage(list []*segment, i int, pos int64, cause error) (j
 			return -1, 0
 		}
 		r.damaged++
+		r.lost += (list[j].base + at - seg.base - pos) / minRecordBytes
 		r.s.opts.Logger.Error("commit log is damaged, what lies there is lost",
 			"path", seg.path, "pos", pos, "until", list[j].base+at, "err", cause)
 		return j, at
@@ -305,40 +311,6 @@ func (l *commitLog) nextSegment(physOffset, limit int64) int64 {
 		}
 	}
 	return limit
-}
-
-// redispatch gives a record its queue entry if it has none. With all the scan began at the log's first record, so that
-// what is missing before is lost.
-func (r *recovery) redispatch(m *codec.Message, all bool) error {
-	q := r.queueOf(m)
-	if q == nil || r.redo[q] != all {
-		return nil
-	}
-	have := q.max.Load()
-	e := entry{m.PhysOffset, m.TotalSizeBytes, tagsCode(r.s.opts.DelayLevels, q.schedule, m.Properties, m.StoreTimestampMs)}
-	whole := all || r.from == r.s.log.minPhys()
-	switch {
-	case m.QueueOffset == have:
-	case len(q.files) == 0 && have == 0 && whole:
-	case m.QueueOffset > have && !whole:
-		r.s.opts.Logger.Warn("queue lacks entries, it is made anew from the log",
-			"topic", q.topic, "queue", q.id, "has", have, "needs", m.QueueOffset)
-		r.redo[q] = true
-		return nil
-	case m.QueueOffset > have && m.QueueOffset-have <= maxEntryGap:
-		if err := q.fill(m.QueueOffset, m.PhysOffset, m.StoreTimestampMs); err != nil {
-			return err
-		}
-	case m.QueueOffset == 0: // the topic was deleted and made again
-		if err := q.clear(); err != nil {
-			return err
-		}
-	default:
-		r.s.opts.Logger.Warn("record has a queue offset out of order, it gets no entry",
-			"topic", q.topic, "queue", q.id, "offset", m.QueueOffset, "expected", have, "phys", m.PhysOffset)
-		return nil
-	}
-	return q.put(m.QueueOffset, e, m.StoreTimestampMs)
 }
 
 // queueOf returns the queue a record belongs in, nil for one without an entry.
@@ -379,7 +351,10 @@ func (r *recovery) rebuild() error {
 	r.lastMs = 0
 	err := r.scan(r.s.log.minPhys(), func(m *codec.Message) error { return r.redispatch(m, true) })
 	r.end, r.lastMs = max(end, r.end), max(lastMs, r.lastMs)
-	return err
+	if err != nil {
+		return err
+	}
+	return r.settle()
 }
 
 // cut removes what lies behind the end: segments, and queue entries whose record is not there.

@@ -236,7 +236,7 @@ func (s *Store) recover() error {
 	if err != nil {
 		return err
 	}
-	r := recovery{s: s, clean: clean, check: check, list: list, redo: make(map[*queue]bool)}
+	r := recovery{s: s, clean: clean, check: check, list: list, redo: make(map[*queue]bool), doubts: make(map[*queue]doubt)}
 	if err := r.run(); err != nil {
 		return err
 	}

@@ -1,0 +1,89 @@
+package store
+
+import "github.com/apogee-mq/apogee/codec"
+
+const (
+	// maxEntryGap is how many lost entries recovery replaces by blanks.
+	maxEntryGap = 1 << 20
+	// minRecordBytes is the size of the smallest record there can be.
+	minRecordBytes = 92
+)
+
+// doubt is a record whose queue offset does not follow the one before. Nothing protects the offset, so it counts only
+// when the queue's next record goes on from it; else the record's place in the queue stays empty.
+type doubt struct {
+	offset  int64
+	entry   entry
+	storeMs int64
+}
+
+// redispatch gives a record its queue entry if it has none. With all, the scan began at the log's first record for the
+// sake of the queues in redo.
+func (r *recovery) redispatch(m *codec.Message, all bool) error {
+	q := r.queueOf(m)
+	if q == nil || r.redo[q] != all {
+		return nil
+	}
+	x := doubt{m.QueueOffset, entry{m.PhysOffset, m.TotalSizeBytes, 0}, m.StoreTimestampMs}
+	x.entry.tagsCode = tagsCode(r.s.opts.DelayLevels, q.schedule, m.Properties, m.StoreTimestampMs)
+	gap := x.offset - q.max.Load()
+	if gap == 0 {
+		delete(r.doubts, q)
+		return q.put(x.offset, x.entry, x.storeMs)
+	}
+	if gap > 0 && !all && r.from > r.s.log.minPhys() {
+		r.s.opts.Logger.Warn("queue lacks entries, it is made anew from the log",
+			"topic", q.topic, "queue", q.id, "has", q.max.Load(), "needs", x.offset)
+		r.redo[q] = true
+		return nil
+	}
+	before, doubted := r.doubts[q]
+	switch {
+	case gap > 0 && gap <= r.lost, gap == 1 && doubted:
+		delete(r.doubts, q)
+		return r.accept(q, x)
+	case doubted && before.offset+1 == x.offset:
+		delete(r.doubts, q)
+		if err := r.accept(q, before); err != nil || q.max.Load() != x.offset {
+			return err
+		}
+		return q.put(x.offset, x.entry, x.storeMs)
+	}
+	r.s.opts.Logger.Warn("record has a queue offset out of order",
+		"topic", q.topic, "queue", q.id, "offset", x.offset, "expected", q.max.Load(), "phys", m.PhysOffset)
+	r.doubts[q] = x
+	return nil
+}
+
+// accept puts an entry whose offset is not the next one: in front of it there is a gap, or the topic was deleted and made
+// again, or the log's first records of the queue are deleted.
+func (r *recovery) accept(q *queue, x doubt) error {
+	gap := x.offset - q.max.Load()
+	switch {
+	case len(q.files) == 0: // any offset may be the first
+	case x.offset == 0:
+		if err := q.clear(); err != nil {
+			return err
+		}
+	case gap > 0 && gap <= maxEntryGap:
+		if err := q.fill(x.offset, x.entry.physOffset, x.storeMs); err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	return q.put(x.offset, x.entry, x.storeMs)
+}
+
+// settle decides about doubts that no later record did away with.
+func (r *recovery) settle() error {
+	for q, x := range r.doubts {
+		if x.offset == 0 || len(q.files) == 0 && r.s.log.minPhys() > 0 {
+			if err := r.accept(q, x); err != nil {
+				return err
+			}
+		}
+	}
+	clear(r.doubts)
+	return nil
+}
