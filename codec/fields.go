@@ -70,19 +70,12 @@ type FieldWriter struct {
 }
 
 // String writes one field.
-func (w *FieldWriter) String(key, value string) {
-	w.key(key)
-	if w.binary {
-		w.dst = binary.BigEndian.AppendUint32(w.dst, uint32(len(value)))
-		w.dst = append(w.dst, value...)
-		return
-	}
-	w.dst = appendJSONText(w.dst, value)
-	w.dst = append(w.dst, '"')
-}
+func (w *FieldWriter) String(key, value string) { writeText(w, key, value) }
 
 // Bytes writes one field whose value is UTF-8 text.
-func (w *FieldWriter) Bytes(key string, value []byte) {
+func (w *FieldWriter) Bytes(key string, value []byte) { writeText(w, key, value) }
+
+func writeText[T string | []byte](w *FieldWriter, key string, value T) {
 	w.key(key)
 	if w.binary {
 		w.dst = binary.BigEndian.AppendUint32(w.dst, uint32(len(value)))

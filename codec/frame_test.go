@@ -1,16 +1,11 @@
 package codec
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,27 +45,8 @@ func (g *headerGolden) fields() map[string]string {
 	return fields
 }
 
-func readGzip(t testing.TB, parts ...string) []byte {
-	f, err := os.Open(filepath.Join(append([]string{"testdata"}, parts...)...))
-	require.NoError(t, err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	require.NoError(t, err)
-	b, err := io.ReadAll(z)
-	require.NoError(t, err)
-	return b
-}
-
 func headerGoldens(t testing.TB) []headerGolden {
-	var goldens []headerGolden
-	lines := bufio.NewScanner(bytes.NewReader(readGzip(t, "headers", "frames.jsonl.gz")))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var g headerGolden
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &g))
-		goldens = append(goldens, g)
-	}
-	require.NoError(t, lines.Err())
+	goldens := readLines[headerGolden](t, "headers/frames.jsonl.gz")
 	require.Len(t, goldens, 228)
 	return goldens
 }
@@ -376,12 +352,11 @@ func TestParseFrameLetsGoOfLargeBuffers(t *testing.T) {
 // Java sends code, language and version names as the golden list has them.
 func TestCodesAgreeWithGolden(t *testing.T) {
 	t.Parallel()
-	var golden struct {
+	golden := readJSON[struct {
 		Request   map[string]string `json:"request_code"`
 		Languages map[string]int    `json:"language_code"`
 		Current   int32             `json:"current_version"`
-	}
-	require.NoError(t, json.Unmarshal(readGzip(t, "headers", "codes.json.gz"), &golden))
+	}](t, "headers/codes.json.gz")
 	for name, number := range golden.Languages {
 		require.Equal(t, name, Language(number).String())
 		require.Equal(t, Language(number), languageByName([]byte(name)))

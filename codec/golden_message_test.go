@@ -3,9 +3,12 @@ package codec
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,12 +46,24 @@ func goldenMessages(t testing.TB) []goldenMessage {
 	return readLines[goldenMessage](t, "messages/stored.jsonl")
 }
 
-// readLines reads a file of testdata with one JSON value a line.
-func readLines[T any](t testing.TB, name string) []T {
+// readTestdata reads a file of testdata, the content of one whose name ends in .gz.
+func readTestdata(t testing.TB, name string) []byte {
 	b, err := os.ReadFile(filepath.Join("testdata", name))
 	require.NoError(t, err)
+	if !strings.HasSuffix(name, ".gz") {
+		return b
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	require.NoError(t, err)
+	b, err = io.ReadAll(z)
+	require.NoError(t, err)
+	return b
+}
+
+// readLines reads a file of testdata with one JSON value a line.
+func readLines[T any](t testing.TB, name string) []T {
 	var all []T
-	lines := bufio.NewScanner(bytes.NewReader(b))
+	lines := bufio.NewScanner(bytes.NewReader(readTestdata(t, name)))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var v T
@@ -63,8 +78,6 @@ func readLines[T any](t testing.TB, name string) []T {
 // readJSON reads a file of testdata that is one JSON value.
 func readJSON[T any](t testing.TB, name string) T {
 	var v T
-	b, err := os.ReadFile(filepath.Join("testdata", name))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(b, &v))
+	require.NoError(t, json.Unmarshal(readTestdata(t, name), &v))
 	return v
 }
