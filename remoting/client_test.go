@@ -125,11 +125,7 @@ func TestClientFailsCallsWhenTheServerHangsUp(t *testing.T) {
 func TestClientCallTimesOutAndOpensANewConnection(t *testing.T) {
 	t.Parallel()
 	var dials atomic.Int32
-	parked := make(chan *Parked, 2)
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
-		parked <- req.Park()
-		return nil, nil
-	}}}, nil)
+	s, parked := serveParked(t, 2)
 	cl := newTestClient(t, func(o *ClientOptions) {
 		o.CallTimeout = 200 * time.Millisecond
 		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -160,11 +156,7 @@ func TestClientCallTimesOutAndOpensANewConnection(t *testing.T) {
 
 func TestClientBoundsItsCalls(t *testing.T) {
 	t.Parallel()
-	parked := make(chan *Parked, 3)
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
-		parked <- req.Park()
-		return nil, nil
-	}}}, nil)
+	s, parked := serveParked(t, 3)
 	cl := newTestClient(t, func(o *ClientOptions) { o.MaxCalls = 2 })
 	ctx, addr := patient(t), s.Addrs()[0].String()
 	done := make(chan error, 2)
@@ -241,11 +233,7 @@ func TestClientGivesUpOnBadFrames(t *testing.T) {
 
 func TestClientCloseEndsEverything(t *testing.T) {
 	t.Parallel()
-	parked := make(chan *Parked, 1)
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
-		parked <- req.Park()
-		return nil, nil
-	}}}, nil)
+	s, parked := serveParked(t, 1)
 	dialing := make(chan struct{})
 	cl := NewClient(func() ClientOptions {
 		o := DefaultClientOptions()

@@ -123,16 +123,21 @@ func (c *conn) send(cmd *codec.Command) error {
 	if slow {
 		c.closeLocked(ErrSlowReader)
 	}
+	c.unlockListed()
+	if slow {
+		return ErrSlowReader
+	}
+	return nil
+}
+
+// unlockListed gives mu back, with which the connection was changed, and has the loop look at it: once until the loop has.
+func (c *conn) unlockListed() {
 	mark := !c.listed
 	c.listed = true
 	c.mu.Unlock()
 	if mark {
 		c.loop.enlist(c)
 	}
-	if slow {
-		return ErrSlowReader
-	}
-	return nil
 }
 
 // Call sends cmd and waits for its answer.
@@ -175,12 +180,7 @@ func (c *conn) Close(reason error) {
 		return
 	}
 	c.closeLocked(reason)
-	mark := !c.listed
-	c.listed = true
-	c.mu.Unlock()
-	if mark {
-		c.loop.enlist(c)
-	}
+	c.unlockListed()
 }
 
 // closeLocked lets nothing more be sent. What is queued for a slow reader is given back here, not when the loop comes to it.

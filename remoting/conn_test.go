@@ -134,13 +134,7 @@ func errorIsNil(t *testing.T, err error) bool {
 
 func TestParkedRequestIsAnsweredOnce(t *testing.T) {
 	t.Parallel()
-	parked := make(chan *Parked, 1)
-	parks := func(req *Request) (*codec.Command, error) {
-		p := req.Park()
-		parked <- p
-		return nil, nil
-	}
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: parks}, {Code: 1001, Pool: PoolPull, Handler: parks}}, nil)
+	s, parked := serveParked(t, 1)
 	c := dial(t, s)
 	for _, code := range []int32{1000, 1001} {
 		c.send(codec.AppendFrame(nil, &codec.Command{Code: code, Opaque: 77, Serialize: codec.SerializeRocketMQ, Body: []byte("dies")}))
@@ -200,11 +194,7 @@ func TestParkedResponseKeepsOpaqueAndCodec(t *testing.T) {
 
 func TestReplyAfterTheConnectionHasGone(t *testing.T) {
 	t.Parallel()
-	parked := make(chan *Parked, 1)
-	s := serve(t, []Entry{{Code: 1000, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
-		parked <- req.Park()
-		return nil, nil
-	}}}, nil)
+	s, parked := serveParked(t, 1)
 	c := dial(t, s)
 	c.send(request(1000, 1, ""))
 	p := receives(t, "parked", parked)

@@ -72,6 +72,18 @@ func serve(t testing.TB, entries []Entry, change func(*Options)) *Server {
 	return s
 }
 
+// serveParked opens a server that parks requests, those of code 1000 inline and those of 1001 on a pool, and hands them to the
+// test. The channel holds as many as waiting.
+func serveParked(t testing.TB, waiting int) (*Server, <-chan *Parked) {
+	t.Helper()
+	parked := make(chan *Parked, waiting)
+	parks := func(req *Request) (*codec.Command, error) {
+		parked <- req.Park()
+		return nil, nil
+	}
+	return serve(t, []Entry{{Code: 1000, Inline: true, Handler: parks}, {Code: 1001, Pool: PoolPull, Handler: parks}}, nil), parked
+}
+
 // rawConn speaks frames over a plain socket.
 type rawConn struct {
 	t testing.TB
