@@ -63,14 +63,9 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if err != nil {
 		return startError{errors.Join(err, closeWithin(ns.Close))}
 	}
-	banner{started: started, namesrv: ns.Addr(), broker: b, data: cfg.StoreRoot}.print(cmd.OutOrStdout())
-	<-cmd.Context().Done()
-	log.Info("stopping")
-	// The broker first: it tells the name server that it goes.
-	if err := errors.Join(closeWithin(b.Close), closeWithin(ns.Close)); err != nil {
-		return startError{err}
-	}
-	return nil
+	ready := banner{started: started, namesrv: ns.Addr(), broker: b, data: cfg.StoreRoot}
+	// The broker is closed first: it tells the name server that it goes.
+	return serveUntilStopped(cmd, log, ready, b.Close, ns.Close)
 }
 
 // brokerConfig applies defaults, file and flags, in this order. The broker registers at the name server of this process and
@@ -91,6 +86,21 @@ func (f *serverFlags) brokerConfig(cmd *cobra.Command, log *slog.Logger) (broker
 	}
 	cfg.NamesrvAddrs = joinNamesrvs(cfg.BindAddress, f.namesrvPort, cfg.NamesrvAddrs)
 	return cfg, nil
+}
+
+// serveUntilStopped says that all is ready, waits for the command's context to end and closes, in this order.
+func serveUntilStopped(cmd *cobra.Command, log *slog.Logger, ready banner, closings ...func(context.Context) error) error {
+	ready.print(cmd.OutOrStdout())
+	<-cmd.Context().Done()
+	log.Info("stopping")
+	var errs []error
+	for _, closing := range closings {
+		errs = append(errs, closeWithin(closing))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return startError{err}
+	}
+	return nil
 }
 
 // closeWithin closes with the time that a stop may take.

@@ -56,13 +56,7 @@ func serveNamesrv(cmd *cobra.Command, opts namesrv.Options, log *slog.Logger) er
 	if err != nil {
 		return startError{err}
 	}
-	banner{started: started, namesrv: ns.Addr()}.print(cmd.OutOrStdout())
-	<-cmd.Context().Done()
-	log.Info("stopping")
-	if err := closeWithin(ns.Close); err != nil {
-		return startError{err}
-	}
-	return nil
+	return serveUntilStopped(cmd, log, banner{started: started, namesrv: ns.Addr()}, ns.Close)
 }
 
 // brokerCommand takes Apache's flags of mqbroker.
@@ -112,13 +106,8 @@ func serveBroker(cmd *cobra.Command, cfg broker.Config, log *slog.Logger) error 
 	if err != nil {
 		return startError{err}
 	}
-	banner{started: started, broker: b, data: cfg.StoreRoot, namesrvs: cfg.NamesrvAddrs}.print(cmd.OutOrStdout())
-	<-cmd.Context().Done()
-	log.Info("stopping")
-	if err := closeWithin(b.Close); err != nil {
-		return startError{err}
-	}
-	return nil
+	ready := banner{started: started, broker: b, data: cfg.StoreRoot, namesrvs: cfg.NamesrvAddrs}
+	return serveUntilStopped(cmd, log, ready, b.Close)
 }
 
 // joinNamesrvs puts the name server of this process first in the list, once.
