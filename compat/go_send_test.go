@@ -201,17 +201,6 @@ func receive[T any](t testing.TB, ch <-chan T) T {
 	}
 }
 
-// maxOffset asks for the end of a queue.
-func maxOffset(tg *Target, topic string, queueID int) (int64, error) {
-	res, err := callOnce(tg.Broker(), codeGetMaxOffset, ext("topic", topic, "queueId", queueID, "committed", true), nil)
-	if err != nil {
-		return 0, err
-	}
-	var n int64
-	_, err = fmt.Sscan(res.Ext["offset"], &n)
-	return n, err
-}
-
 // readTopic reads all queues from their beginning until n records are there, ordered by queue and offset. A record is
 // readable a moment after its send was answered, as Apache dispatches behind the answer.
 func readTopic(t testing.TB, tg *Target, topic string, queues, n int) []record {

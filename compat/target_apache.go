@@ -74,7 +74,7 @@ func newApacheLauncher() (launcher, error) {
 }
 
 func (apacheLauncher) server(*Target) (*command, error) {
-	return nil, errors.New("Apache's servers do not run in one process")
+	return nil, errors.New("servers of Apache do not run in one process")
 }
 
 func (l apacheLauncher) namesrv(t *Target) (*command, error) {
