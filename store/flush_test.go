@@ -83,12 +83,16 @@ func TestAfterFlush(t *testing.T) {
 	require.ErrorIs(t, <-answers, ErrClosed)
 }
 
+// In FlushAsync whoever waits is answered by the next flush in the background.
 func TestAfterFlushAsync(t *testing.T) {
 	t.Parallel()
 	s := openTestStore(t, testOptions(t))
-	called := false
-	s.AfterFlush(1<<60, func(err error) { called = err == nil })
-	require.True(t, called)
+	var r PutResult
+	require.NoError(t, s.PutWait(testMessage("T", 0, "text"), &r))
+	answer := make(chan error)
+	s.AfterFlush(r.EndOffset, func(err error) { answer <- err })
+	require.NoError(t, <-answer)
+	require.GreaterOrEqual(t, s.Flushed(), r.EndOffset)
 }
 
 func TestAfterFlushTimesOut(t *testing.T) {

@@ -15,9 +15,9 @@ type FlushMode uint8
 
 // The two flush modes.
 const (
-	// FlushAsync writes back in the background, every FlushInterval.
+	// FlushAsync flushes in the background, every FlushInterval.
 	FlushAsync FlushMode = iota
-	// FlushSync flushes as soon as somebody waits for a position (AfterFlush), all waiting callers in one go.
+	// FlushSync also flushes as soon as somebody waits for it (AfterFlush), for all who wait in one go.
 	FlushSync
 )
 
@@ -46,7 +46,7 @@ type Options struct {
 	// Linux allows a process 65,530 mappings in all.
 	MaxMappedQueues int
 
-	// FlushMode is when AfterFlush answers. The default value is FlushAsync.
+	// FlushMode is how soon the log is flushed for those who wait. The default value is FlushAsync.
 	FlushMode FlushMode
 	// FlushInterval is the period of the background flush. The default value is 500 ms.
 	FlushInterval time.Duration

@@ -3,12 +3,15 @@ package store
 import (
 	"errors"
 	"hash/maphash"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
-const queueShards = 64
+// queueShards keeps a copy-on-write small: 100,000 queues are 100 a shard.
+const queueShards = 1024
 
 // queues holds the consume queues by topic and queue id. Apache: ConsumeQueueStore.
 type queues struct {
@@ -25,10 +28,17 @@ type queues struct {
 	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
 }
 
+// queueShard is a part of the table. Lookups, one for each message, take no lock: the map is replaced and never changed.
 type queueShard struct {
-	mu sync.RWMutex // guards m
-	m  map[queueKey]*queue
-	_  [32]byte // shards do not share a cache line
+	mu sync.Mutex // guards replacing m
+	m  atomic.Pointer[map[queueKey]*queue]
+}
+
+func (sh *queueShard) get(key queueKey) *queue {
+	if m := sh.m.Load(); m != nil {
+		return (*m)[key]
+	}
+	return nil
 }
 
 type queueKey struct {
@@ -45,9 +55,6 @@ func newQueues(opts *Options, logMin func() int64) *queues {
 		seed:   maphash.MakeSeed(),
 	}
 	qs.cache.limit = opts.MaxMappedQueues
-	for i := range qs.shards {
-		qs.shards[i].m = make(map[queueKey]*queue)
-	}
 	return qs
 }
 
@@ -57,20 +64,15 @@ func (qs *queues) shard(hash uint64, id int32) *queueShard {
 
 // find returns the queue or nil.
 func (qs *queues) find(topic string, id int32) *queue {
-	sh := qs.shard(maphash.String(qs.seed, topic), id)
-	sh.mu.RLock()
-	q := sh.m[queueKey{topic, id}]
-	sh.mu.RUnlock()
-	return q
+	return qs.shard(maphash.String(qs.seed, topic), id).get(queueKey{topic, id})
 }
 
 // findBytes is find without a string.
 func (qs *queues) findBytes(topic []byte, id int32) *queue {
-	sh := qs.shard(maphash.Bytes(qs.seed, topic), id)
-	sh.mu.RLock()
-	q := sh.m[queueKey{string(topic), id}]
-	sh.mu.RUnlock()
-	return q
+	if m := qs.shard(maphash.Bytes(qs.seed, topic), id).m.Load(); m != nil {
+		return (*m)[queueKey{string(topic), id}]
+	}
+	return nil
 }
 
 // findOrCreate returns the queue, a new one without files if there is none.
@@ -81,30 +83,30 @@ func (qs *queues) findOrCreate(topic string, id int32) *queue {
 	sh := qs.shard(maphash.String(qs.seed, topic), id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if q := sh.m[queueKey{topic, id}]; q != nil {
+	if q := sh.get(queueKey{topic, id}); q != nil {
 		return q
 	}
 	q := &queue{all: qs, topic: topic, id: id, schedule: topic == TopicSchedule}
 	q.minFor.Store(-1)
-	sh.m[queueKey{topic, id}] = q
+	next := map[queueKey]*queue{{topic, id}: q}
+	if m := sh.m.Load(); m != nil {
+		maps.Copy(next, *m)
+	}
+	sh.m.Store(&next)
 	return q
 }
 
-// each calls fn for all queues, those of topic if it is not empty. It holds no lock while fn runs.
+// each calls fn for all queues, those of topic if it is not empty. It holds no lock.
 func (qs *queues) each(topic string, fn func(*queue)) {
-	var list []*queue
 	for i := range qs.shards {
-		sh := &qs.shards[i]
-		list = list[:0]
-		sh.mu.RLock()
-		for key, q := range sh.m {
-			if topic == "" || key.topic == topic {
-				list = append(list, q)
-			}
+		m := qs.shards[i].m.Load()
+		if m == nil {
+			continue
 		}
-		sh.mu.RUnlock()
-		for _, q := range list {
-			fn(q)
+		for key, q := range *m {
+			if topic == "" || key.topic == topic {
+				fn(q)
+			}
 		}
 	}
 }
@@ -112,17 +114,15 @@ func (qs *queues) each(topic string, fn func(*queue)) {
 // take removes the queues of topic from the table and returns them.
 func (qs *queues) take(topic string) []*queue {
 	var list []*queue
-	for i := range qs.shards {
-		sh := &qs.shards[i]
+	qs.each(topic, func(q *queue) {
+		sh := qs.shard(maphash.String(qs.seed, topic), q.id)
 		sh.mu.Lock()
-		for key, q := range sh.m {
-			if key.topic == topic {
-				list = append(list, q)
-				delete(sh.m, key)
-			}
-		}
-		sh.mu.Unlock()
-	}
+		defer sh.mu.Unlock()
+		next := maps.Clone(*sh.m.Load())
+		delete(next, queueKey{topic, q.id})
+		sh.m.Store(&next)
+		list = append(list, q)
+	})
 	return list
 }
 

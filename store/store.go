@@ -253,6 +253,10 @@ func (s *Store) recover() error {
 	s.dispatcher.lastMs = r.lastMs
 	s.warmFrom = r.from
 	if x := s.index.index; x != nil {
+		// Entries beyond the log's end would hide the messages that are going to be written there.
+		if err := x.DropFrom(r.end); err != nil {
+			return err
+		}
 		from := max(x.EndPhysOffset(), s.log.minPhys())
 		if clean && list.IndexEnd == x.EndPhysOffset() && list.Indexed <= r.end {
 			from = max(from, list.Indexed)
@@ -352,16 +356,12 @@ func (s *Store) Flushed() int64 { return s.log.flushed.Load() }
 // Dispatched returns the physical offset up to which records are visible in their queues.
 func (s *Store) Dispatched() int64 { return s.dispatcher.done.Load() }
 
-// AfterFlush calls fn once. In FlushAsync it does so at once, with nil. In FlushSync with nil when the log is flushed up
-// to physOffset, with ErrFlushTimeout after Options.SyncFlushTimeout, with ErrReadOnly after a failed flush, with
-// ErrClosed when the store closes before. fn is called from this goroutine or from one that has others to answer, and
-// must not block. Apache: CommitLog.handleDiskFlush.
+// AfterFlush calls fn once: with nil when the log is flushed up to physOffset, with ErrFlushTimeout after
+// Options.SyncFlushTimeout, with ErrReadOnly after a failed flush, with ErrClosed when the store closes before. In
+// FlushSync it has the log flushed at once, together with what others wait for. fn is called from this goroutine or from
+// one that has others to answer, and must not block. Apache: CommitLog.handleDiskFlush.
 func (s *Store) AfterFlush(physOffset int64, fn func(err error)) {
-	if s.opts.FlushMode == FlushAsync {
-		fn(nil)
-		return
-	}
-	if s.flusher.waiters.add(physOffset, s.log.flushed.Load, fn) {
+	if s.flusher.waiters.add(physOffset, s.log.flushed.Load, fn) && s.opts.FlushMode == FlushSync {
 		s.flusher.poke()
 	}
 }
