@@ -69,7 +69,21 @@ type getter struct {
 	written  int64
 	lastPhys int64 // of the last entry looked at
 	skipTo   int64 // records before are known to be gone
+	sqlSteps int   // spent on q.SQL
 }
+
+// maxHotSQLSteps bounds what a hot-only Get spends on a SQL filter: some tenths of a millisecond, in which the usual expression gets
+// through all the entries of one scan.
+const maxHotSQLSteps = 24_000
+
+// taking is what became of a record that was to be added.
+type taking uint8
+
+const (
+	taken     taking = iota
+	gone             // the log has none
+	unmatched        // its properties do not pass
+)
 
 func (g *getter) read(entries []byte) error {
 	r, q := g.r, g.q
@@ -96,24 +110,30 @@ func (g *getter) read(entries []byte) error {
 			}
 			continue
 		}
-		if q.HotOnly && e.physOffset < max(hotFrom, warmFrom) {
+		if q.HotOnly && (e.physOffset < max(hotFrom, warmFrom) || g.sqlSteps > maxHotSQLSteps) {
 			return g.cold()
 		}
-		if !g.take(e) {
+		switch g.take(e) {
+		case taken:
+			r.Status, g.skipTo = Found, 0
+		case unmatched:
+			if r.Count == 0 {
+				r.Status = NoMatchedMessage
+			}
+		case gone:
 			if r.Count == 0 {
 				r.Status = MessageWasRemoving
 			}
 			if e.size != blankEntrySize { // a blank says nothing of the records after it
 				g.skipTo = g.s.log.nextSegment(e.physOffset, math.MaxInt64)
 			}
-			continue
 		}
-		r.Status, g.skipTo = Found, 0
 	}
 	return nil
 }
 
-// cold ends a hot-only walk at a message that is not hot: what was found so far is the result, or nothing is.
+// cold ends a hot-only walk at a message that is not hot, or would take too long: what was found so far is the result, or nothing
+// is.
 func (g *getter) cold() error {
 	if g.r.Count == 0 {
 		return ErrCold
@@ -136,11 +156,11 @@ func (g *getter) full(e entry, maxBytes int, hot bool) bool {
 	return r.Count >= min(g.q.MaxMsgs, count) || size > min(bytes, maxBytes)
 }
 
-// take adds the record of e to the result; false when the log has none.
-func (g *getter) take(e entry) bool {
+// take adds the record of e to the result, if the log has it and it passes the filter.
+func (g *getter) take(e entry) taking {
 	size := int64(e.size)
 	if e.physOffset < 0 || e.physOffset > g.written-size || size <= 0 {
-		return false
+		return gone
 	}
 	r := g.r
 	var seg *segment
@@ -148,14 +168,20 @@ func (g *getter) take(e entry) bool {
 		seg = r.held[n-1]
 	} else {
 		if seg = g.s.log.find(e.physOffset); seg == nil {
-			return false
+			return gone
 		}
 		r.held = append(r.held, seg)
 		r.end = -1
 	}
 	pos := e.physOffset - seg.base
 	if pos+size > seg.size {
-		return false
+		return gone
+	}
+	if f := g.q.SQL; f != nil {
+		g.sqlSteps += f.cost()
+		if !f.matchRecord(seg.data[pos : pos+size]) {
+			return unmatched
+		}
 	}
 	if r.end == e.physOffset { // the neighbour of the last part's end
 		last := &r.Parts[len(r.Parts)-1]
@@ -166,7 +192,7 @@ func (g *getter) take(e entry) bool {
 	r.end = e.physOffset + size
 	r.Bytes += int(size)
 	r.Count++
-	return true
+	return taken
 }
 
 // reset makes r the result of nothing found. Segments it holds are given back.

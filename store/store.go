@@ -100,7 +100,9 @@ type GetRequest struct {
 	MaxBytes int
 	// Filter passes messages by tag code; nil passes all.
 	Filter *TagFilter
-	// HotOnly makes Get return ErrCold instead of touching pages or files that may not be in memory.
+	// SQL passes messages by their properties, which are read from the log; nil passes all.
+	SQL *SQLFilter
+	// HotOnly makes Get return ErrCold instead of touching pages or files that may not be in memory, or evaluating SQL for long.
 	HotOnly bool
 }
 
