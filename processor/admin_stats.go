@@ -123,6 +123,12 @@ func (p *Processor) addCounters(table map[string]string) {
 	count("putMessageTimesTotal", max(puts, 1)) // as Java, which divides by it
 	count("putMessageSizeTotal", putBytes)
 	table["putMessageAverageSize"] = describeDouble(float64(putBytes) / float64(max(puts, 1)))
+	count("putMessageFailedTimes", stats.PutFailures.Load())
+	count("putMessageEntireTimeMax", time.Duration(stats.putTimes.maxNs.Load()).Milliseconds())
+	count("getMessageEntireTimeMax", time.Duration(stats.getTimes.maxNs.Load()).Milliseconds())
+	table["putMessageDistributeTime"] = stats.putTimes.distribution()
+	millis := func(d time.Duration) string { return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 2, 64) }
+	table["putLatency99"], table["putLatency999"] = millis(stats.putTimes.quantile(0.99)), millis(stats.putTimes.quantile(0.999))
 	if started := p.opts.StartedAt; !started.IsZero() {
 		count("bootTimestamp", started.UnixMilli())
 		seconds := int64(p.opts.Now().Sub(started).Seconds())

@@ -32,9 +32,11 @@ func missing(field string) error { return fmt.Errorf("the request has no %s", fi
 // putError turns what the store says of a message into what its sender is told. It is the one place where errors of a put
 // become codes. Apache: SendMessageProcessor.handlePutMessageResult.
 func (p *Processor) putError(err error) error {
-	switch {
-	case errors.Is(err, store.ErrWouldBlock):
+	if errors.Is(err, store.ErrWouldBlock) {
 		return remoting.ErrHandOver
+	}
+	p.stats.PutFailures.Add(1)
+	switch {
 	case errors.Is(err, store.ErrIllegal), errors.Is(err, store.ErrMessageTooLarge):
 		return p.illegal()
 	case errors.Is(err, store.ErrNoSpace):

@@ -98,7 +98,10 @@ func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode 
 		}
 	}
 	c.q = store.GetRequest{Topic: topic, QueueID: h.QueueID, QueueOffset: h.QueueOffset, MaxMsgs: int(h.MaxMsgs), Filter: c.filter, HotOnly: hotOnly}
-	if err := p.store.Get(&c.q, &c.got); err != nil {
+	began := p.stats.getTimes.begin()
+	err = p.store.Get(&c.q, &c.got)
+	p.stats.getTimes.end(began)
+	if err != nil {
 		return 0, "", p.getError(err)
 	}
 	c.held = true

@@ -6,11 +6,16 @@ import "sync/atomic"
 type Stats struct {
 	// Puts and PutBytes are messages and their record bytes stored for clients.
 	Puts, PutBytes atomic.Int64
+	// PutFailures are messages that the store refused, putTimes how long puts of single messages take.
+	PutFailures atomic.Int64
+	putTimes    latencies
 	// Gets and GetBytes are messages and their record bytes sent to consumers.
-	_              [48]byte // the two groups are written by different goroutines
+	_              [64]byte // the two groups are written by different goroutines
 	Gets, GetBytes atomic.Int64
 	// PullsFound and PullsMissed are pull requests that were answered with messages, or without.
 	PullsFound, PullsMissed atomic.Int64
+	// getTimes is how long reads for pulls take.
+	getTimes latencies
 
 	history history
 }
