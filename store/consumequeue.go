@@ -49,6 +49,9 @@ func putEntry(b []byte, e entry) {
 // written tells an entry from the zeros behind the last one.
 func (e entry) written() bool { return e.physOffset >= 0 && e.size > 0 }
 
+// errGone says that a queue was deleted while somebody had it in hand.
+var errGone = errors.New("queue is deleted")
+
 // queue is the consume queue of one topic and queue id: an array of entries in files, which are mapped while they are in
 // use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
 // queueFile. Apache: ConsumeQueue.
@@ -129,6 +132,9 @@ func (q *queue) mapLocked(f *queueFile) error {
 func (q *queue) view(queueOffset, limit int64, hotOnly bool) (*segment, []byte, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.gone {
+		return nil, nil, errGone
+	}
 	f := q.fileLocked(queueOffset * entryBytes)
 	if f == nil || queueOffset >= limit {
 		return nil, nil, nil

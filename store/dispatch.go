@@ -51,8 +51,10 @@ type dispatcher struct {
 	asleep atomic.Bool
 	wake   chan struct{} // holds one token
 
-	touched []*queue // of the batch; belongs to run, as does lastMs
+	// What follows belongs to run.
+	touched []*queue // of the batch
 	lastMs  int64
+	seg     *segment // of the last record whose properties were read
 }
 
 func newDispatcher(s *Store) *dispatcher {
@@ -224,11 +226,7 @@ func itemOf(m *codec.Message, q *queue) dispatchItem {
 func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 	q := it.q
 	if (d.index.live || q.schedule) && props == nil && it.propsLen > 0 {
-		seg, b := d.log.bytesAt(it.physOffset, int64(it.size))
-		if seg != nil {
-			defer seg.release()
-			props = b[len(b)-int(it.propsLen):]
-		}
+		props = d.propsOf(it)
 	}
 	if queued(it.sysFlag) {
 		tags := it.tagsCode
@@ -247,6 +245,19 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 		return d.index.put(q.topic, props, it.sysFlag, it.physOffset, it.storeMs)
 	}
 	return nil
+}
+
+// propsOf returns the properties of a record. It holds no reference: a segment is deleted only when it is dispatched, and
+// unmapped only when the dispatcher has ended.
+func (d *dispatcher) propsOf(it *dispatchItem) []byte {
+	end := it.physOffset + int64(it.size)
+	if d.seg == nil || it.physOffset < d.seg.base || end > d.seg.end() {
+		if d.seg = d.log.find(it.physOffset); d.seg == nil {
+			return nil
+		}
+		d.seg.release()
+	}
+	return d.seg.data[end-int64(it.propsLen)-d.seg.base : end-d.seg.base]
 }
 
 // touch notes the new entry for the batch's announcement.

@@ -42,7 +42,17 @@ func (s *Store) Get(q *GetRequest, r *GetResult) error {
 // getFrom reads from an offset that the queue has. Like Java it stays in one queue file.
 func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 	seg, entries, err := cq.view(q.QueueOffset, r.MaxQueueOffset, q.HotOnly)
+	switch {
+	case s.closed.Load():
+		err = ErrClosed
+	case err == errGone: // the topic was deleted just now
+		*r = GetResult{Status: NoMessageInQueue, Parts: r.Parts, held: r.held}
+		return nil
+	}
 	if err != nil {
+		if seg != nil {
+			seg.release()
+		}
 		return err
 	}
 	if seg == nil { // the file is missing
@@ -52,7 +62,11 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 	}
 	defer seg.release()
 	g := getter{s: s, q: q, r: r, written: s.log.written.Load()}
-	if err := g.read(entries); err != nil {
+	err = g.read(entries)
+	if s.closed.Load() { // what was not found may be there
+		err = ErrClosed
+	}
+	if err != nil {
 		r.Release()
 		r.reset()
 		return err
