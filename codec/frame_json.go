@@ -203,15 +203,15 @@ func parsePlainMember(b []byte, pos int, c *Command) (next int, err error) {
 	switch member[1] {
 	case 'c':
 		if string(member[:7]) == `"code":` {
-			return readInt32(b, pos+7, c, &c.Code)
+			return readInt32(b, skipSpace(b, pos+7), c, &c.Code)
 		}
 	case 'e':
 		if string(member[:12]) == `"extFields":` {
-			return parseExtFields(b, pos+12, c)
+			return parseExtFields(b, skipSpace(b, pos+12), c)
 		}
 	case 'f':
 		if string(member[:7]) == `"flag":` {
-			return readInt32(b, pos+7, c, &c.Flag)
+			return readInt32(b, skipSpace(b, pos+7), c, &c.Flag)
 		}
 	case 'l':
 		if string(member[:17]) == `"language":"JAVA"` {
@@ -220,7 +220,7 @@ func parsePlainMember(b []byte, pos int, c *Command) (next int, err error) {
 		}
 	case 'o':
 		if string(member[:9]) == `"opaque":` {
-			return readInt32(b, pos+9, c, &c.Opaque)
+			return readInt32(b, skipSpace(b, pos+9), c, &c.Opaque)
 		}
 	case 's':
 		if string(member) == `"serializeTypeCurrentRPC":"JSON"` {
@@ -228,7 +228,7 @@ func parsePlainMember(b []byte, pos int, c *Command) (next int, err error) {
 		}
 	case 'v':
 		if string(member[:10]) == `"version":` {
-			return readInt32(b, pos+10, c, &c.Version)
+			return readInt32(b, skipSpace(b, pos+10), c, &c.Version)
 		}
 	}
 	return pos, nil

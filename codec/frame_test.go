@@ -372,3 +372,20 @@ func TestCodesAgreeWithGolden(t *testing.T) {
 		require.Equal(t, code.want, golden.Request[fmt.Sprint(code.got)])
 	}
 }
+
+// TestHeaderWithWhiteSpace reads the header as other JSON writers write it, with blanks after colons and commas, or indented.
+func TestHeaderWithWhiteSpace(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{
+		`{"code": 28, "language": "PYTHON", "version": 317, "opaque": 7, "flag": 2, "remark": "", "extFields": {"topic": "T", "queueId": "3"}}`,
+		"{\n\t\"code\" : 28,\n\t\"language\" : \"PYTHON\",\n\t\"version\" : 317,\n\t\"opaque\" : 7,\n\t\"flag\" : 2,\n\t\"extFields\" : {\n\t\t\"topic\" : \"T\",\n\t\t\"queueId\" : \"3\"\n\t},\n\t\"serializeTypeCurrentRPC\" : \"JSON\"\n}",
+	} {
+		var c Command
+		require.NoError(t, ParseFrame(jsonFrame(header), &c))
+		require.Equal(t, []int32{28, 317, 7, 2}, []int32{c.Code, c.Version, c.Opaque, c.Flag})
+		require.Equal(t, LanguagePython, c.Language)
+		topic, _ := c.Field("topic")
+		queueID, _ := c.Field("queueId")
+		require.Equal(t, "T 3", string(topic)+" "+string(queueID))
+	}
+}
