@@ -31,6 +31,9 @@ const holdPeriod = 50 * time.Millisecond
 // clientsPeriod is how often clients that have gone silent are looked for. Apache: ClientHousekeepingService.
 const clientsPeriod = 10 * time.Second
 
+// filtersPeriod is how often the filters of groups are written. Apache: BrokerController.initializeBrokerScheduledTasks.
+const filtersPeriod = 10 * time.Second
+
 // listenerVIP is the index of the VIP port among the server's listeners.
 const listenerVIP = 1
 
@@ -45,6 +48,7 @@ type Broker struct {
 	store     *store.Store
 	topics    *store.Topics
 	groups    *store.Groups
+	filters   *store.Filters
 	offsets   *store.Offsets
 	schedule  *store.Schedule
 	processor *processor.Processor
@@ -120,6 +124,10 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	b.filters, err = store.OpenFilters(filepath.Join(config, "consumerFilter.json"), store.FiltersOptions{TableOptions: tables, CleanAfter: cfg.FilterDataCleanTime})
+	if err != nil {
+		return err
+	}
 	if b.offsets, err = store.OpenOffsets(filepath.Join(config, "consumerOffset.json"), store.OffsetsOptions{TableOptions: tables}); err != nil {
 		return err
 	}
@@ -176,6 +184,7 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
 		AwaitRegistered: b.awaitRegistered,
+		Filters:         b.filters,
 		StartedAt:       time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,
 	})
@@ -187,7 +196,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 	return processor.Settings{
 		ClusterName: cfg.ClusterName, BrokerName: cfg.Name, BrokerID: cfg.ID, BrokerIP: ip.String(), RegionID: cfg.RegionID, TraceOn: cfg.TraceOn,
 		Permission: cfg.Permission, AcceptSendsFrom: cfg.StartAcceptSend, MaxMessageBytes: int(cfg.MaxMessageBytes),
-		SyncFlush: cfg.FlushDiskType == "SYNC_FLUSH", LitePull: cfg.LitePull, LongPolling: cfg.LongPolling,
+		SyncFlush: cfg.FlushDiskType == "SYNC_FLUSH", PropertyFilter: cfg.PropertyFilter, LitePull: cfg.LitePull, LongPolling: cfg.LongPolling,
 		ShortPolling: cfg.ShortPollingTime, RejectPullConsumer: cfg.RejectPullConsumer, ServerSideReset: cfg.ServerSideReset,
 		StoreReply: cfg.StoreReply, NotifyConsumerIDs: cfg.NotifyConsumerIDs, ValidateSystemTopic: cfg.ValidateSystemTopic,
 		MixedMessageType: cfg.MixedMessageType, QueryMaxNum: cfg.QueryMaxNum, ChannelExpired: cfg.ChannelExpired,
@@ -247,6 +256,7 @@ func (b *Broker) startServices(cfg Config) error {
 	})
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
+	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist consumer offsets", b.offsets.Persist))
 	s.every(cfg.FlushDelayOffsetsInterval, b.logged("persist delay offsets", b.schedule.Persist))
 	return nil
@@ -275,6 +285,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	closeIf(b.client != nil, b.client.Close)
 	closeIf(b.offsets != nil, b.offsets.Close)
 	closeIf(b.schedule != nil, b.schedule.Persist)
+	closeIf(b.filters != nil, b.filters.Close)
 	closeIf(b.groups != nil, b.groups.Close)
 	closeIf(b.topics != nil, b.topics.Close)
 	closeIf(b.store != nil, b.store.Close)

@@ -91,6 +91,7 @@ type Config struct {
 	Authentication      bool
 	Authorization       bool
 	PropertyFilter      bool
+	FilterDataCleanTime time.Duration
 	MixedMessageType    bool
 	MaxIdle             time.Duration
 	MaxConsumeQueueScan int32
@@ -121,7 +122,7 @@ func DefaultConfig() Config {
 		IndexEnable: true, IndexSlots: 5_000_000, IndexEntries: 20_000_000, QueryMaxNum: 32,
 		MessageDelayLevel: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
 		CheckCRCOnRecover: true, HotTransferBytes: 256 << 10, HotTransferCount: 32, ColdTransferBytes: 64 << 10,
-		ColdTransferCount: 8, InMemoryMaxRatio: 40, StoreType: "default", MaxIdle: 120 * time.Second,
+		ColdTransferCount: 8, FilterDataCleanTime: 24 * time.Hour, InMemoryMaxRatio: 40, StoreType: "default", MaxIdle: 120 * time.Second,
 		MaxConsumeQueueScan: 20000,
 	}
 }

@@ -82,7 +82,8 @@ var keyTable = codec.SettingKeys[Config]{
 	"aclEnable":                         codec.BoolKey(func(c *Config) *bool { return &c.ACL }),
 	"authenticationEnabled":             codec.BoolKey(func(c *Config) *bool { return &c.Authentication }),
 	"authorizationEnabled":              codec.BoolKey(func(c *Config) *bool { return &c.Authorization }),
-	"enablePropertyFilter":              codec.BoolKey(func(c *Config) *bool { return &c.PropertyFilter }),
+	"enablePropertyFilter":              codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.PropertyFilter })),
+	"filterDataCleanTimeSpan":           millis(func(c *Config) *time.Duration { return &c.FilterDataCleanTime }),
 }
 
 // Text prints every key that has an effect here, one key=value a line in alphabetical order.

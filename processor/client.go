@@ -19,8 +19,9 @@ import (
 //   in Java a heartbeat without subscriptions for a group that has none (the broker was restarted) hears "true", too.
 // * The Go client never unregisters, the closing of its connection does.
 // * Leaving releases the queue locks of the client, since it has stopped consuming by then.
+// * SQL92 expressions are compiled when a heartbeat brings them; pulls of one that is wrong are refused, 27. 46 tells of it before.
 //
-// Left out: the batched notification of realTimeNotifyConsumerChange=false, SQL92.
+// Left out: the batched notification of realTimeNotifyConsumerChange=false.
 //
 // Apache: ClientManageProcessor, ConsumerManageProcessor.
 
@@ -82,6 +83,9 @@ func (p *Processor) heartbeatOfGroup(from Client, data *codec.HeartbeatData, gro
 	before, known := p.clients.Fingerprint(group.GroupName, data.HeartbeatFingerprint)
 	if _, err := p.clients.RegisterConsumer(from, group, withSubs, p.opts.Now()); err != nil {
 		return false, err
+	}
+	if withSubs {
+		p.opts.Filters.Register(group.GroupName, group.SubscriptionDataSet)
 	}
 	if !known {
 		p.clients.Fingerprint(group.GroupName, data.HeartbeatFingerprint)
@@ -158,8 +162,15 @@ func (p *Processor) checkClientConfig(req *remoting.Request) (*codec.Command, er
 	if err := decodeBody(req, &body); err != nil {
 		return nil, err
 	}
-	if sub := body.SubscriptionData; sub != nil && sub.ExpressionType != "" && sub.ExpressionType != codec.ExpressionTag {
+	sub := body.SubscriptionData
+	if sub == nil || sub.ExpressionType == "" || sub.ExpressionType == codec.ExpressionTag {
+		return req.Response(codec.Success), nil
+	}
+	if !p.live().PropertyFilter {
 		return nil, filterUnsupported(sub.ExpressionType)
+	}
+	if err := store.CheckExpression(sub.ExpressionType, sub.SubString); err != nil {
+		return nil, refuse(codec.SubscriptionParseFailed, "%s", err)
 	}
 	return req.Response(codec.Success), nil
 }

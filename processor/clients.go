@@ -32,6 +32,8 @@ var errTooManyClients = errors.New("too many clients, groups or subscriptions")
 // nothing. Apache: ProducerManager, ConsumerManager.
 type Clients struct {
 	log *slog.Logger
+	// gone, if set, is told of groups whose last member left, never under mu.
+	gone func(group string)
 	// notifier, if set, is told of groups whose members or topics changed, never under mu.
 	notifier *notifier
 	seed     maphash.Seed // of the hashes that tell subscriptions apart
@@ -49,6 +51,7 @@ type Clients struct {
 type news struct {
 	lines   []newsLine
 	changed []string // consumer groups, one may stand there twice
+	gone    []string // consumer groups without members
 }
 
 // newsLine is one line of the log about a client of a group.
@@ -76,6 +79,11 @@ func (c *Clients) publish(n *news) {
 	if c.notifier != nil {
 		for _, group := range n.changed {
 			c.notifier.add(group)
+		}
+	}
+	if c.gone != nil {
+		for _, group := range n.gone {
+			c.gone(group)
 		}
 	}
 }

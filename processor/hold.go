@@ -98,7 +98,7 @@ func (h *hold) park(req *remoting.Request, c *pullCall) bool {
 	pp := h.free.Get().(*parkedPull)
 	pp.keep(&c.h)
 	pp.key = holdKey{topic: c.q.Topic, queueID: c.h.QueueID}
-	pp.filter, pp.conn, pp.dueNs = c.filter, req.Conn, h.p.opts.Now().Add(wait).UnixNano()
+	pp.filter, pp.sql, pp.conn, pp.dueNs = c.filter, c.sql != nil, req.Conn, h.p.opts.Now().Add(wait).UnixNano()
 	if !h.register(pp, req) {
 		h.recycle(pp)
 		return false
@@ -108,7 +108,7 @@ func (h *hold) park(req *remoting.Request, c *pullCall) bool {
 
 // recycle makes the memory of a pull that is in no list free for another.
 func (h *hold) recycle(pp *parkedPull) {
-	pp.h, pp.key, pp.filter, pp.conn, pp.reply, pp.skipped = codec.PullHeader{}, holdKey{}, nil, nil, nil, false
+	pp.h, pp.key, pp.filter, pp.sql, pp.conn, pp.reply, pp.skipped = codec.PullHeader{}, holdKey{}, nil, false, nil, nil, false
 	h.free.Put(pp)
 }
 
@@ -234,12 +234,12 @@ func (h *hold) arrived(a store.Arrival) {
 }
 
 // wants reports whether the arrival wakes the pull. One that does not match moves it on; entries of several tags wake it, and
-// reading them tells.
+// reading them tells, as does any entry for a pull that filters by properties.
 func (h *hold) wants(shard *holdShard, pp *parkedPull, a *store.Arrival) bool {
 	if a.QueueOffset < pp.h.QueueOffset {
 		return false
 	}
-	if !a.SameTags || pp.filter.Match(a.TagsCode) {
+	if !a.SameTags || pp.sql || pp.filter.Match(a.TagsCode) {
 		return true
 	}
 	if a.FirstQueueOffset <= pp.h.QueueOffset {
@@ -358,7 +358,7 @@ func (h *hold) again(pp *parkedPull) {
 	}
 	now := h.p.opts.Now()
 	if code == codec.PullRetryImmediately && now.UnixNano() < pp.dueNs && !h.drained.Load() {
-		pp.h.QueueOffset, pp.filter = c.resp.NextBeginOffset, c.filter
+		pp.h.QueueOffset, pp.filter, pp.sql = c.resp.NextBeginOffset, c.filter, c.sql != nil
 		pp.skip(now)
 		if h.register(pp, nil) {
 			c.Release()

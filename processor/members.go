@@ -349,6 +349,7 @@ func (c *Clients) dropConsumerLocked(n *news, conn remoting.Conn, group string) 
 	if len(g.members.byConn) == 0 {
 		delete(c.consumers, group)
 		c.subscriptions -= len(g.subscriptions)
+		n.gone = append(n.gone, group)
 	}
 	n.add(slog.LevelInfo, "consumer gone", group, m, "")
 	n.changed = append(n.changed, group)

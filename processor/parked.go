@@ -18,6 +18,7 @@ type parkedPull struct {
 	names   []byte
 	key     holdKey
 	filter  *store.TagFilter
+	sql     bool // it filters by properties
 	conn    remoting.Conn
 	reply   *remoting.Parked
 	dueNs   int64 // unix time in ns at which it is answered

@@ -42,6 +42,8 @@ type Settings struct {
 	RejectPullConsumer bool
 	ServerSideReset    bool
 	StoreReply         bool
+	// PropertyFilter lets groups subscribe by SQL92 expressions.
+	PropertyFilter bool
 	// NotifyConsumerIDs pushes changes of a group's members to its members.
 	NotifyConsumerIDs   bool
 	ValidateSystemTopic bool
@@ -75,6 +77,9 @@ type Options struct {
 	Schedule *store.Schedule
 	// IDs makes unique keys for messages that come without.
 	IDs *codec.UniqueIDs
+
+	// Filters keeps what groups filter by expressions; nil keeps it in memory only.
+	Filters *store.Filters
 
 	// Submit queues a task on one of the server's pools and reports whether there was room.
 	Submit func(kind remoting.PoolKind, task interface{ Run() }) bool
@@ -116,6 +121,9 @@ func (o *Options) validate() error {
 	if o.MaxParkedPullsPerConn <= 0 {
 		o.MaxParkedPullsPerConn = 16_384
 	}
+	if o.Filters == nil {
+		o.Filters = store.NewFilters(store.FiltersOptions{TableOptions: store.TableOptions{Now: o.Now, Logger: o.Logger}})
+	}
 	return nil
 }
 
@@ -148,6 +156,7 @@ func New(opts Options) (*Processor, error) {
 		clients: NewClients(opts.Logger), locks: NewLocks(opts.Logger), log: opts.Logger,
 	}
 	p.clients.notifier = newNotifier(p)
+	p.clients.gone = p.opts.Filters.Unregister
 	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)
 	p.sends.New = func() any { return newSendCall(p) }
 	p.pulls.New = func() any { return &pullCall{p: p} }

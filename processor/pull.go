@@ -1,8 +1,6 @@
 package processor
 
 import (
-	"sync"
-
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
 	"github.com/apogee-mq/apogee/store"
@@ -17,11 +15,11 @@ import (
 //   time is over. A parked pull that runs again is answered, found or not.
 // * A pending reset of the offset is the answer of the queue's next pull, 21.
 // * The commit bit stores commitOffset, whatever the outcome, on the first pass only.
+// * A SQL92 expression that comes with the request and is wrong passes every message; one of a heartbeat is refused, 27.
 // * A client that has left too much unread is told to pull again, 20, instead of being sent more; it gets its messages once it has
 //   read. Java sends on, or with enableNetWorkFlowControl says nothing.
 //
-// Left out: SQL92 (answered as with enablePropertyFilter=false), static topics, offsets of broadcast groups behind a proxy,
-// reading from slaves.
+// Left out: static topics, offsets of broadcast groups behind a proxy, reading from slaves, filterSupportRetry.
 //
 // Apache: PullMessageProcessor, DefaultPullMessageResultHandler.
 
@@ -41,6 +39,7 @@ type pullCall struct {
 
 	topicSysFlag, groupSysFlag int32
 	filter                     *store.TagFilter
+	sql                        *store.SQLFilter
 }
 
 // Release gives back what was read and makes the memory free for the next pull.
@@ -49,7 +48,7 @@ func (c *pullCall) Release() {
 		c.got.Release()
 		c.held = false
 	}
-	c.h, c.q, c.filter = codec.PullHeader{}, store.GetRequest{}, nil
+	c.h, c.q, c.filter, c.sql = codec.PullHeader{}, store.GetRequest{}, nil, nil
 	c.p.pulls.Put(c)
 }
 
@@ -87,7 +86,7 @@ func (p *Processor) commitPulled(h *codec.PullHeader) {
 // read makes the checks and asks the store. With hotOnly it returns remoting.ErrHandOver rather than touch cold pages.
 func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode int32, remark string, err error) {
 	p, h := c.p, &c.h
-	topic, err := c.check(conn, code)
+	topic, err := c.check(conn, code, hotOnly)
 	if err != nil {
 		return 0, "", err
 	}
@@ -97,7 +96,8 @@ func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode 
 			return codec.PullOffsetMoved, statusReset, nil
 		}
 	}
-	c.q = store.GetRequest{Topic: topic, QueueID: h.QueueID, QueueOffset: h.QueueOffset, MaxMsgs: int(h.MaxMsgs), Filter: c.filter, HotOnly: hotOnly}
+	c.q = store.GetRequest{Topic: topic, QueueID: h.QueueID, QueueOffset: h.QueueOffset, MaxMsgs: int(h.MaxMsgs), Filter: c.filter, SQL: c.sql,
+		HotOnly: hotOnly}
 	began := p.stats.getTimes.begin()
 	err = p.store.Get(&c.q, &c.got)
 	p.stats.getTimes.end(began)
@@ -151,8 +151,9 @@ func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string
 	return resp
 }
 
-// check makes the checks of a pull in Java's order, and sets the filter. It returns the topic's name.
-func (c *pullCall) check(conn remoting.Conn, code int32) (topicName string, err error) {
+// check makes the checks of a pull in Java's order, and sets the filter. It returns the topic's name. The error is
+// remoting.ErrHandOver for a long expression that has to be compiled, with hotOnly.
+func (c *pullCall) check(conn remoting.Conn, code int32, hotOnly bool) (topicName string, err error) {
 	p, h, live := c.p, &c.h, c.p.live()
 	if live.Permission&codec.PermRead == 0 {
 		return "", forbidden(forbiddenBroker, "the broker[%s] pulling message is forbidden", live.BrokerIP)
@@ -180,9 +181,9 @@ func (c *pullCall) check(conn remoting.Conn, code int32) (topicName string, err 
 	}
 	c.topicSysFlag, c.groupSysFlag = topic.TopicSysFlag, group.GroupSysFlag
 	if h.SysFlag&codec.PullSubscription != 0 {
-		c.filter, err = p.filters.of(h)
+		err = c.filterFrom(hotOnly)
 	} else {
-		c.filter, err = p.subscribed(h, group)
+		err = c.subscribed(group)
 	}
 	if err == nil && live.RejectPullConsumer {
 		err = p.rejectPullConsumer(h, conn)
@@ -190,29 +191,31 @@ func (c *pullCall) check(conn remoting.Conn, code int32) (topicName string, err 
 	return topic.TopicName, err
 }
 
-// subscribed returns the filter of what the group's heartbeats say about the topic.
-func (p *Processor) subscribed(h *codec.PullHeader, config *codec.SubscriptionGroupConfig) (*store.TagFilter, error) {
+// subscribed sets the filter of what the group's heartbeats say about the topic.
+func (c *pullCall) subscribed(config *codec.SubscriptionGroupConfig) error {
+	p, h := c.p, &c.h
 	group := p.clients.ConsumerGroup(h.Group)
 	if group == nil {
-		return nil, refuse(codec.SubscriptionNotExist, "the consumer's group info not exist%s", seeFAQ)
+		return refuse(codec.SubscriptionNotExist, "the consumer's group info not exist%s", seeFAQ)
 	}
 	if !config.ConsumeBroadcastEnable && group.Model == codec.Broadcasting {
-		return nil, forbidden(forbiddenBroadcasting, "the consumer group[%s] can not consume by broadcast way", h.Group)
+		return forbidden(forbiddenBroadcasting, "the consumer group[%s] can not consume by broadcast way", h.Group)
 	}
 	if p.groups.Forbidden(h.Group, h.Topic)&store.ForbiddenRead != 0 {
-		return nil, forbidden(forbiddenSubscription, "the consumer group[%s] is forbidden for topic[%s]", h.Group, h.Topic)
+		return forbidden(forbiddenSubscription, "the consumer group[%s] is forbidden for topic[%s]", h.Group, h.Topic)
 	}
 	sub := group.Subscription(h.Topic)
 	if sub == nil {
-		return nil, refuse(codec.SubscriptionNotExist, "the consumer's subscription not exist%s", seeFAQ)
+		return refuse(codec.SubscriptionNotExist, "the consumer's subscription not exist%s", seeFAQ)
 	}
 	if sub.Data.SubVersion < h.SubVersion {
-		return nil, refuse(codec.SubscriptionNotLatest, "the consumer's subscription not latest")
+		return refuse(codec.SubscriptionNotLatest, "the consumer's subscription not latest")
 	}
 	if t := sub.Data.ExpressionType; t != "" && t != codec.ExpressionTag {
-		return nil, filterUnsupported(t)
+		return c.expressionOf(t)
 	}
-	return sub.Filter, nil
+	c.filter = sub.Filter
+	return nil
 }
 
 // rejectPullConsumer refuses a pull of a group that does not push-consume, from a connection that is not its member.
@@ -222,52 +225,4 @@ func (p *Processor) rejectPullConsumer(h *codec.PullHeader, conn remoting.Conn) 
 		return nil
 	}
 	return refuse(codec.SubscriptionNotExist, "the consumer's group info not exist, or the pull consumer is rejected by server.%s", seeFAQ)
-}
-
-func filterUnsupported(expressionType string) *codec.Refusal {
-	return refuse(codec.SystemError, "The broker does not support consumer to filter message by %s", expressionType)
-}
-
-// filterCache keeps the filters of subscriptions that come with each pull, so that they are read once.
-type filterCache struct {
-	mu      sync.RWMutex                // guards what follows
-	filters map[string]*store.TagFilter // by expression
-}
-
-// maxCachedFilters bounds the cache; when it is full it starts anew.
-const maxCachedFilters = 4096
-
-// of returns the filter of the subscription in a pull, nil for one that passes every message.
-func (f *filterCache) of(h *codec.PullHeader) (*store.TagFilter, error) {
-	if t := h.ExpressionType; len(t) > 0 && string(t) != codec.ExpressionTag {
-		if len(h.Subscription) == 0 {
-			return nil, unparsable()
-		}
-		return nil, filterUnsupported(string(t))
-	}
-	if len(h.Subscription) == 0 || string(h.Subscription) == codec.SubAll {
-		return nil, nil
-	}
-	f.mu.RLock()
-	filter, ok := f.filters[string(h.Subscription)]
-	f.mu.RUnlock()
-	if ok {
-		return filter, nil
-	}
-	data, err := codec.ParseSubscription(string(h.Topic), string(h.Subscription), "")
-	if err != nil {
-		return nil, unparsable()
-	}
-	filter = store.NewTagFilter(data.CodeSet)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.filters == nil || len(f.filters) >= maxCachedFilters {
-		f.filters = make(map[string]*store.TagFilter)
-	}
-	f.filters[string(h.Subscription)] = filter
-	return filter, nil
-}
-
-func unparsable() *codec.Refusal {
-	return refuse(codec.SubscriptionParseFailed, "parse the consumer's subscription failed")
 }

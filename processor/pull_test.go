@@ -84,10 +84,8 @@ var pullRefusals = []pullRefusal{
 		},
 		want: 25, remark: "the consumer's subscription not latest"},
 	{name: "property filter by heartbeat", head: pullFields("G", "T", fromHeartbeat),
-		change: func(b *rig) {
-			b.subscribe("G", "T", "*", func(_ *ConsumerGroup, s *Subscription) { s.Data.ExpressionType = "SQL92" })
-		},
-		want: 1, remark: "The broker does not support consumer to filter message by SQL92"},
+		change: func(b *rig) { b.heartbeatSQL("G", "T", "a > 1", 1) },
+		want:   1, remark: "The broker does not support consumer to filter message by SQL92"},
 	{name: "pull consumers are rejected", head: pullFields("G", "T", nil), change: func(b *rig) { b.set(func(s *Settings) { s.RejectPullConsumer = true }) },
 		want: 24, remark: "the consumer's group info not exist, or the pull consumer is rejected by server." + faq},
 }
@@ -237,19 +235,6 @@ func TestPullOfColdDataIsHandedOver(t *testing.T) {
 	_, ok := b.offsets.Query([]byte("G"), []byte("T"), 0)
 	require.False(t, ok, "no effect before the hand-over")
 	require.Equal(t, []string{"old"}, bodiesOf(t, b.run(frame).Body))
-}
-
-func TestFilterCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	var cache filterCache
-	h := codec.PullHeader{Topic: []byte("T")}
-	for i := range maxCachedFilters + 10 {
-		h.Subscription = []byte("tag" + strconv.Itoa(i))
-		filter, err := cache.of(&h)
-		require.NoError(t, err)
-		require.True(t, filter.Match(codec.TagsCode(h.Subscription)))
-		require.LessOrEqual(t, len(cache.filters), maxCachedFilters)
-	}
 }
 
 // TestPullOfASlowReader: a client that leaves answers unread gets no more messages until it has read.
