@@ -235,3 +235,25 @@ func TestBrokerAdmin(t *testing.T) {
 		require.ErrorContains(t, err, "code 17")
 	})
 }
+
+// TestGroupsMustExist has groups made by the administrator only.
+func TestGroupsMustExist(t *testing.T) {
+	tg := onOwn(t, WithConf("autoCreateSubscriptionGroup", "false"))
+	topic, group := newTopic(t, tg, 1), unique("G")
+	c := connect(t, tg.Broker())
+	sent := c.ok(t, codeSendMessage, sendFields(topic, 0, ""), []byte("x"))
+	_, physOffset := parseMessageID(t, sent.Ext["msgId"])
+	beat := heartbeat{clientID: "one", consumerGroup: group, subs: []subscription{subscribeAll(topic)}}
+
+	c.ok(t, codeHeartbeat, nil, beat.body())
+	c.refused(t, resSystemError, "no consumer for this group", codeConsumerListByGroup, ext("consumerGroup", group), nil)
+	c.refused(t, resGroupNotExist, "subscription group ["+group+"] does not exist", codePullMessage, pullFields(group, topic, 0, 0), nil)
+	c.refused(t, resGroupNotExist, "subscription group not exist, "+group, codeSendBack, backFields(group, topic, physOffset, 1), nil)
+	c.refused(t, resGroupNotExist, "Group "+group+" not exist!", codeUpdateConsumerOffset, commitFields(group, topic, 0, 1), nil)
+
+	c.ok(t, codeCreateGroup, nil, mustJSON(map[string]any{"groupName": group}))
+	c.ok(t, codeHeartbeat, nil, beat.body())
+	dispatched(t, c, topic, 0, 1)
+	require.Len(t, pulled(t, c.ok(t, codePullMessage, pullFields(group, topic, 0, 0), nil)), 1)
+	c.ok(t, codeUpdateConsumerOffset, commitFields(group, topic, 0, 1), nil)
+}

@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -176,6 +177,24 @@ func TestAskClient(t *testing.T) {
 		require.Equal(t, group, p.Ext["consumerGroup"])
 		require.Equal(t, "one", p.Ext["clientId"])
 		c.refused(t, resSystemError, "The Consumer <"+group+"> <two> not online", codeConsumerRunningInfo, ext("consumerGroup", group, "clientId", "two"), nil)
+	})
+
+	t.Run("state of the members of a group", func(t *testing.T) {
+		tg := onShared(t)
+		topic, group := newTopic(t, tg, 1), unique("G")
+		mq := fmt.Sprintf(`{"brokerName":%q,"queueId":0,"topic":%q}`, tg.BrokerName, topic)
+		member := connectAnswering(t, tg.Broker(), func(p *packet) *packet {
+			if p.Code != codeConsumerStatusOfClient || p.Ext["group"] != group || p.Ext["topic"] != topic {
+				return &packet{Code: resSystemError, Language: "JAVA", Version: 493}
+			}
+			return &packet{Code: resSuccess, Language: "JAVA", Version: 493, Body: []byte(`{"consumerTable":{},"messageQueueTable":{` + mq + `:42}}`)}
+		})
+		member.ok(t, codeHeartbeat, nil, heartbeat{clientID: "one", consumerGroup: group, subs: []subscription{subscribeAll(topic)}}.body())
+		res := connect(t, tg.Broker()).ok(t, codeConsumerStatus, ext("group", group, "topic", topic, "clientAddr", ""), nil)
+		v, err := parseFastjson(res.Body)
+		require.NoError(t, err)
+		table := v.(map[string]any)["consumerTable"].(map[string]any)
+		require.Equal(t, map[string]any{"{brokerName=" + tg.BrokerName + " queueId=0 topic=" + topic + "}": 42.0}, table["one"])
 	})
 
 	t.Run("running information of the Go client", func(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -172,7 +172,7 @@ func TestKillAfterCommit(t *testing.T) {
 		put(t, c, topic, 0, body, "")
 	}
 	c.ok(t, codeUpdateConsumerOffset, commitFields(group, topic, 0, 7), nil)
-	awaitSaved(t, tg, group)
+	eventually(t, 30*time.Second, func() error { return saved(tg, topic, group, 0, 7) })
 	tg.KillBroker(t)
 	tg.StartBroker(t)
 	c = connect(t, tg.Broker())
@@ -180,14 +180,21 @@ func TestKillAfterCommit(t *testing.T) {
 	require.Equal(t, int64(10), num(t, c.ok(t, codeGetMaxOffset, ext("topic", topic, "queueId", 0), nil), "offset"))
 }
 
-// awaitSaved waits until the group is in the file of consumer offsets.
-func awaitSaved(t testing.TB, tg *Target, group string) {
-	t.Helper()
-	eventually(t, 30*time.Second, func() error {
-		b, err := os.ReadFile(filepath.Join(tg.StorePath(), "config", "consumerOffset.json"))
-		if err == nil && !strings.Contains(string(b), "@"+group+`"`) {
-			err = fmt.Errorf("%s is not saved", group)
-		}
+// saved says whether the file of consumer offsets has this offset for the group in a queue.
+func saved(tg *Target, topic, group string, queueID int, queueOffset int64) error {
+	b, err := os.ReadFile(filepath.Join(tg.StorePath(), "config", "consumerOffset.json"))
+	if err != nil {
 		return err
-	})
+	}
+	v, err := parseFastjson(b)
+	if err != nil {
+		return err
+	}
+	all, _ := v.(map[string]any)
+	table, _ := all["offsetTable"].(map[string]any)
+	queues, _ := table[topic+"@"+group].(map[string]any)
+	if got := queues[strconv.Itoa(queueID)]; got != float64(queueOffset) {
+		return fmt.Errorf("queue %d of %s@%s is saved at %v, not %d", queueID, topic, group, got, queueOffset)
+	}
+	return nil
 }

@@ -79,6 +79,10 @@ func TestPull(t *testing.T) {
 		c.refused(t, resTopicNotExist, "topic["+nowhere+"] not exist, apply first please!", codePullMessage, pullFields(group, nowhere, 0, 0), nil)
 		c.refused(t, resInvalidParameter, "queueId[2] is illegal, topic:["+topic+"] topicConfig.readQueueNums:[2]", codePullMessage, pullFields(group, topic, 2, 0), nil)
 		c.refused(t, resInvalidParameter, "queueId[-1] is illegal", codePullMessage, pullFields(group, topic, -1, 0), nil)
+		mute := unique("T")
+		c.ok(t, codeCreateTopic, with(topicFields(mute, 1), "perm", 2), nil)
+		unreadable := c.refused(t, resNoPermission, "the topic["+mute+"] pulling message is forbidden", codePullMessage, pullFields(group, mute, 0, 0), nil)
+		require.Equal(t, "3", unreadable.Ext["forbiddenType"])
 		c.refused(t, resSubscriptionGone, "the consumer's group info not exist", codePullMessage, with(pullFields(group, topic, 0, 0), "sysFlag", 0), nil)
 	})
 

@@ -27,7 +27,7 @@ func queryFound(t testing.TB, c *client, fields map[string]string, n int) []reco
 			return err
 		}
 		if res.Code != resSuccess || len(all) != n {
-			return fmt.Errorf("code %d, %d records of %d: %s", res.Code, len(all), n, res.Remark)
+			return fmt.Errorf("%s: code %d, %d records of %d: %s", fields["key"], res.Code, len(all), n, res.Remark)
 		}
 		return nil
 	})

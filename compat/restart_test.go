@@ -120,3 +120,25 @@ func awaitListening(t testing.TB, addr string) *client {
 	t.Cleanup(c.close)
 	return c
 }
+
+// TestTwoNameServers has a broker register with two: each alone is enough for the clients.
+func TestTwoNameServers(t *testing.T) {
+	second := onOwn(t, WithoutBroker())
+	tg := Start(t, WithNamesrv(second.Namesrv()), WithConf("registerNameServerPeriod", "10000"))
+	topic := newTopic(t, tg, 2)
+	for _, ns := range []*Target{tg, second} {
+		require.Equal(t, tg.Broker(), awaitRoute(t, ns, topic).BrokerDatas[0].BrokerAddrs["0"])
+	}
+	second.StopNamesrv(t)
+	later := newTopic(t, tg, 1)
+	sendAll(t, newProducer(t, tg), later, []string{"one is enough"})
+	second.StartNamesrv(t)
+	require.NoError(t, poll(60*time.Second, func() error {
+		_, err := routeOf(second.Namesrv(), later)
+		return err
+	}))
+	tg.StopBroker(t)
+	for _, ns := range []*Target{tg, second} {
+		eventually(t, 20*time.Second, func() error { return routeGone(ns, topic) })
+	}
+}

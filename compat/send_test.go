@@ -86,6 +86,16 @@ func TestSend(t *testing.T) {
 		require.Equal(t, "k3", all[2].Props["KEYS"])
 	})
 
+	t.Run("a response says who answers", func(t *testing.T) {
+		tg := onShared(t)
+		for _, addr := range []string{tg.Broker(), tg.VIP(), tg.Namesrv()} {
+			res := connect(t, addr).must(t, codeUnknown, nil, nil)
+			require.Equal(t, "JAVA", res.Language)
+			require.GreaterOrEqual(t, res.Version, 479) // clients take less for a broker that cannot filter
+			require.Equal(t, flagResponse, res.Flag)
+		}
+	})
+
 	t.Run("a binary header is understood", func(t *testing.T) {
 		tg := onShared(t)
 		topic := newTopic(t, tg, 1)

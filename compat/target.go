@@ -57,8 +57,9 @@ type Target struct {
 
 	ports    ports
 	conf     map[string]string
-	together bool // one process for both, as `apogee server`
-	alone    bool // no broker
+	together bool     // one process for both, as `apogee server`
+	alone    bool     // no broker
+	others   []string // more name servers for the broker
 	launch   launcher
 
 	namesrv *process
@@ -93,6 +94,11 @@ func InOneProcess() Option {
 // WithoutBroker runs the name server alone.
 func WithoutBroker() Option {
 	return func(t *Target) { t.alone = true }
+}
+
+// WithNamesrv has the broker register with one more name server.
+func WithNamesrv(addr string) Option {
+	return func(t *Target) { t.others = append(t.others, addr) }
 }
 
 // Start runs a target of its own for one test, waits until it serves, and ends it with the test. The processes' logs are
@@ -138,6 +144,11 @@ func newTarget(kind Kind, dir string, opts ...Option) (*Target, error) {
 
 // Namesrv is the address of the name server, host:port.
 func (t *Target) Namesrv() string { return loopback(t.ports.namesrv) }
+
+// namesrvs are the addresses that the broker is given, separated by semicolons.
+func (t *Target) namesrvs() string {
+	return strings.Join(append([]string{t.Namesrv()}, t.others...), ";")
+}
 
 // Broker is the main address of the broker, host:port.
 func (t *Target) Broker() string { return loopback(t.ports.broker) }

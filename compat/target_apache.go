@@ -84,7 +84,7 @@ func (l apacheLauncher) namesrv(t *Target) (*command, error) {
 
 func (l apacheLauncher) broker(t *Target) (*command, error) {
 	return l.run(t, "broker", "-Xms256m", "-Xmx512m", "org.apache.rocketmq.broker.BrokerStartup",
-		"-n", t.Namesrv(), "-c", t.brokerConfPath())
+		"-n", t.namesrvs(), "-c", t.brokerConfPath())
 }
 
 // run puts home and logs below the target's folder. The heap is small: the suite wants answers, not speed.

@@ -83,7 +83,7 @@ func (l apogeeLauncher) namesrv(t *Target) (*command, error) {
 }
 
 func (l apogeeLauncher) broker(t *Target) (*command, error) {
-	return l.run(t, "broker", "-n", t.Namesrv(), "-c", t.brokerConfPath())
+	return l.run(t, "broker", "-n", t.namesrvs(), "-c", t.brokerConfPath())
 }
 
 func (l apogeeLauncher) run(t *Target, args ...string) (*command, error) {

@@ -22,7 +22,7 @@ func (t *Target) brokerConf() map[string]string {
 		"haListenPort":                strconv.Itoa(t.ports.broker + 1),
 		"brokerIP1":                   "127.0.0.1",
 		"brokerIP2":                   "127.0.0.1",
-		"namesrvAddr":                 t.Namesrv(),
+		"namesrvAddr":                 t.namesrvs(),
 		"storePathRootDir":            store,
 		"storePathCommitLog":          filepath.Join(store, "commitlog"),
 		"mappedFileSizeCommitLog":     strconv.Itoa(16 << 20),

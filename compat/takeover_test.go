@@ -1,0 +1,93 @@
+package compat
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestTakeOver hands one store from our broker to Apache's and back, after clean stops and after kills. Each finds what the
+// other has written: messages where they lay, committed offsets, topics, groups, keys.
+func TestTakeOver(t *testing.T) {
+	if needTarget(t) != Apogee {
+		t.Skip("needs our servers beside Apache's")
+	}
+	if JavaMissing() != nil {
+		t.Skip("needs java and mvn")
+	}
+	for _, end := range []struct {
+		name string
+		with func(*Target, testing.TB)
+	}{
+		{"after a clean stop", (*Target).StopBroker},
+		{"after a kill", (*Target).KillBroker},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			tg := onOwn(t, WithConf("mappedFileSizeCommitLog", "1048576"), WithConf("flushConsumerOffsetInterval", "1000"))
+			ours := tg.launch
+			apache, err := newApacheLauncher()
+			require.NoError(t, err)
+			s := newEstate(t, tg)
+			for round, next := range []launcher{apache, ours, apache, ours} {
+				s.write(t, fmt.Sprint("round-", round))
+				end.with(tg, t)
+				tg.launch = next
+				tg.StartBroker(t)
+				s.check(t)
+			}
+		})
+	}
+}
+
+// estate is what is handed over.
+type estate struct {
+	tg           *Target
+	topic, group string
+	stored       []record
+	committed    int64
+}
+
+const (
+	estateQueues = 3
+	estateRound  = 600 // messages a round, of 1 KiB: more than one segment
+)
+
+func newEstate(t *testing.T, tg *Target) *estate {
+	return &estate{tg: tg, topic: newTopic(t, tg, estateQueues), group: newGroup(t, tg)}
+}
+
+func (s *estate) write(t *testing.T, name string) {
+	t.Helper()
+	c := connect(t, s.tg.Broker())
+	pad := string(make([]byte, 1000))
+	for i := range estateRound {
+		put(t, c, s.topic, i%estateQueues, fmt.Sprintf("%s-%d%s", name, i, pad), props("KEYS", fmt.Sprintf("%s-%d", name, i), "TAGS", "T"))
+	}
+	batch := batchBody(batchEntry{name + " one", props("TAGS", "B")}, batchEntry{name + " two", ""})
+	c.ok(t, codeSendBatch, with(shortened(sendFields(s.topic, 0, "")), "m", true), batch)
+	s.committed++
+	c.ok(t, codeUpdateConsumerOffset, commitFields(s.group, s.topic, 1, s.committed), nil)
+	eventually(t, stopTimeout, func() error { return saved(s.tg, s.topic, s.group, 1, s.committed) })
+	s.stored = readTopic(t, s.tg, s.topic, estateQueues, len(s.stored)+estateRound+2)
+}
+
+func (s *estate) check(t *testing.T) {
+	t.Helper()
+	now := readTopic(t, s.tg, s.topic, estateQueues, len(s.stored))
+	for i := range now {
+		require.Equal(t, s.stored[i], now[i])
+	}
+	c := connect(t, s.tg.Broker())
+	require.Equal(t, s.committed, num(t, c.ok(t, codeQueryConsumerOffset, offsetFields(s.group, s.topic, 1), nil), "offset"))
+	for _, i := range []int{0, len(now) / 2, len(now) - 1} {
+		if key := now[i].Props["KEYS"]; key != "" {
+			queryFound(t, c, queryFields(s.topic, key), 1)
+		}
+		all, err := decodeRecords(c.ok(t, codeViewMessageByID, ext("offset", now[i].PhysOffset), nil).Body)
+		require.NoError(t, err)
+		require.Equal(t, now[i:i+1], all)
+	}
+	require.Equal(t, estateQueues, awaitRoute(t, s.tg, s.topic).QueueDatas[0].ReadQueueNums)
+	require.Contains(t, string(c.ok(t, codeGetAllGroups, nil, nil).Body), `"`+s.group+`"`)
+}
