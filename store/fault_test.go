@@ -23,7 +23,6 @@ func TestFullDisk(t *testing.T) {
 				h := newHistory(t, uint64(nth))
 				h.o.SegmentBytes = 32 << 10
 				h.o.IndexEnabled = nth%2 == 0
-				h.o.FlushInterval, h.o.QueueFlushInterval = time.Millisecond, time.Millisecond
 				var fs faults
 				h.o.Faults = fs.check
 				h.open()
