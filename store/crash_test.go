@@ -368,6 +368,9 @@ func (h *history) cutPower(dir string, flushed int64, fates []queueFate) {
 		}
 		changeFile(t, path, f.from, func(b []byte) { loseSectors(h.rnd, b[:f.to-f.from], f.from) })
 	}
+	if h.lastIndexFlushed() {
+		return
+	}
 	last := ""
 	require.NoError(t, filepath.WalkDir(filepath.Join(dir, "index"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -378,6 +381,15 @@ func (h *history) cutPower(dir string, flushed int64, fates []queueFate) {
 	if last != "" {
 		changeFile(t, last, 0, func(b []byte) { loseSectors(h.rnd, b, 0) })
 	}
+}
+
+// lastIndexFlushed reports whether the newest index file is full, and so on disk for good.
+func (h *history) lastIndexFlushed() bool {
+	x := h.s.index.index
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
+	files := x.list()
+	return len(files) > 0 && files[len(files)-1].synced
 }
 
 // A record that survived a power cut behind a lost one is cut off with it. It must not come back when, after the next
