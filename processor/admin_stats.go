@@ -127,7 +127,9 @@ func (p *Processor) addCounters(table map[string]string) {
 	count("putMessageEntireTimeMax", time.Duration(stats.putTimes.maxNs.Load()).Milliseconds())
 	count("getMessageEntireTimeMax", time.Duration(stats.getTimes.maxNs.Load()).Milliseconds())
 	table["putMessageDistributeTime"] = stats.putTimes.distribution()
-	millis := func(d time.Duration) string { return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 2, 64) }
+	millis := func(d time.Duration) string {
+		return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 2, 64)
+	}
 	table["putLatency99"], table["putLatency999"] = millis(stats.putTimes.quantile(0.99)), millis(stats.putTimes.quantile(0.999))
 	if started := p.opts.StartedAt; !started.IsZero() {
 		count("bootTimestamp", started.UnixMilli())
