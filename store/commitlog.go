@@ -103,6 +103,13 @@ func (l *commitLog) advance(n, storeTimestampMs int64) {
 	l.feeder.passed(end)
 }
 
+// mark returns the end of the log.
+func (l *commitLog) mark() mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return mark{l.cur.base + l.pos, l.lastMs.Load()}
+}
+
 // stopAppends refuses further appends. The first reason stays unless the log is closed after it.
 func (l *commitLog) stopAppends(reason error) {
 	l.mu.Lock()

@@ -22,6 +22,7 @@ type flusher struct {
 
 	paced    atomic.Int64 // physical offset up to which write-back was begun
 	physicMs atomic.Int64 // store time up to which the log is flushed
+	before   mark         // an end of the log not flushed when it was looked at; belongs to run
 
 	// What follows belongs to runQueues, and to Close after it.
 	check checkpoint
@@ -37,9 +38,10 @@ func (f *flusher) run(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-f.wake:
+			f.log()
 		case <-tick.C:
+			f.tick()
 		}
-		f.log()
 	}
 }
 
@@ -66,27 +68,61 @@ func (f *flusher) poke() {
 	}
 }
 
+// mark is a place in the log and the store time of the record before it.
+type mark struct {
+	physOffset, storeMs int64
+}
+
+// tick is the periodic flush. While the log grows it leaves the last, unfinished page for later: flushing makes a page
+// read-only for a moment, and the next append would have to wait for the file system to make it writable again.
+func (f *flusher) tick() {
+	l := f.s.log
+	whole := l.written.Load() &^ (pageBytes - 1)
+	from := l.flushed.Load()
+	if whole <= from || f.waiters.waiting() {
+		f.log()
+		return
+	}
+	now := l.mark()
+	if !f.flushTo(whole) {
+		return
+	}
+	if f.before.physOffset <= whole {
+		f.physicMs.Store(f.before.storeMs)
+		f.before = now
+	}
+}
+
 // log flushes the log up to what is written and answers those who wait for it.
 func (f *flusher) log() {
 	l := f.s.log
 	for {
-		storeMs, written, from := l.lastMs.Load(), l.written.Load(), l.flushed.Load()
-		if written > from {
-			if f.s.readOnly.Load() {
+		now := l.mark()
+		if now.physOffset > l.flushed.Load() {
+			if !f.flushTo(now.physOffset) {
 				return
 			}
-			if err := f.flushRange(from, written); err != nil {
-				f.s.turnReadOnly(err)
-				return
-			}
-			f.physicMs.Store(storeMs)
-			l.flushed.Store(written)
+			f.before = now
+			f.physicMs.Store(now.storeMs)
 		}
-		f.waiters.passed(written)
-		if !f.waiters.waiting() || l.written.Load() == written {
+		f.waiters.passed(now.physOffset)
+		if !f.waiters.waiting() || l.written.Load() == now.physOffset {
 			return
 		}
 	}
+}
+
+// flushTo moves the flushed watermark to physOffset; false when the store is read-only or has become so.
+func (f *flusher) flushTo(physOffset int64) bool {
+	if f.s.readOnly.Load() {
+		return false
+	}
+	if err := f.flushRange(f.s.log.flushed.Load(), physOffset); err != nil {
+		f.s.turnReadOnly(err)
+		return false
+	}
+	f.s.log.flushed.Store(physOffset)
+	return true
 }
 
 func (f *flusher) flushRange(from, to int64) error {

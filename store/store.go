@@ -250,6 +250,7 @@ func (s *Store) recover() error {
 	}
 	s.log.lastMs.Store(r.lastMs)
 	s.flusher.physicMs.Store(r.lastMs)
+	s.flusher.before = s.log.mark()
 	s.dispatcher.done.Store(r.end)
 	s.dispatcher.doneMs.Store(r.lastMs)
 	s.dispatcher.lastMs = r.lastMs
