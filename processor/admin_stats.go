@@ -240,7 +240,7 @@ func (p *Processor) consumeQueue(req *remoting.Request) (*codec.Command, error) 
 		QueueData: []codec.ConsumeQueueData{},
 	}
 	if h.ConsumerGroup != "" {
-		body.FilterData = "null"
+		body.FilterData = p.filterDataText(h.ConsumerGroup, h.Topic)
 		if group := p.clients.ConsumerGroup([]byte(h.ConsumerGroup)); group != nil && group.subscriptions[h.Topic] != nil {
 			body.SubscriptionData = &group.subscriptions[h.Topic].Data
 		} else {

@@ -36,6 +36,19 @@ func (c *pullCall) expressionOf(expressionType string) error {
 	return nil
 }
 
+// filterDataText is what QUERY_CONSUME_QUEUE shows of a group's expression.
+func (p *Processor) filterDataText(group, topic string) string {
+	data := p.opts.Filters.Get([]byte(group), []byte(topic))
+	if data == nil {
+		return "null"
+	}
+	text, err := data.Text()
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
 // filterFrom sets the filter of the subscription that came with the pull. With hotOnly it returns remoting.ErrHandOver for one
 // that takes long to compile.
 func (c *pullCall) filterFrom(hotOnly bool) (err error) {

@@ -57,6 +57,10 @@ func TestPullBySQLOfTheHeartbeat(t *testing.T) {
 	}
 	require.Equal(t, codec.SubscriptionNotLatest, pull(6).Code)
 
+	body := string(b.request(codec.QueryConsumeQueue, fields{"topic": "T", "queueId": "0", "index": "0", "count": "1", "consumerGroup": "G"}, "").Body)
+	require.Contains(t, body, `\"dead\":false`)
+	require.Contains(t, body, `\"expression\":\"a >= 2 AND a < 4\"`)
+
 	b.heartbeatSQL("G", "T", "a = 1", 6)
 	require.Equal(t, []string{"body1"}, bodiesOf(t, pull(6).Body))
 	b.heartbeatSQL("G", "T", "a = 9", 7)

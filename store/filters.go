@@ -47,6 +47,16 @@ type FilterData struct {
 
 func (d *FilterData) isDead() bool { return d.DeadMs >= d.BornMs }
 
+// row returns the data as they are written.
+func (d *FilterData) row() *FilterData {
+	row := *d
+	row.Dead = d.isDead()
+	return &row
+}
+
+// Text returns the data as they stand in the file.
+func (d *FilterData) Text() ([]byte, error) { return codec.MarshalPrettyJSON(d.row()) }
+
 // filterFile is consumerFilter.json.
 type filterFile struct {
 	FilterDataByTopic map[string]*topicFilters `json:"filterDataByTopic"`
@@ -342,9 +352,7 @@ func (t *Filters) contentLocked() *filterFile {
 				of = &topicFilters{Topic: topic, GroupFilterData: make(map[string]*FilterData)}
 				f.FilterDataByTopic[topic] = of
 			}
-			row := *data
-			row.Dead = row.isDead()
-			of.GroupFilterData[group] = &row
+			of.GroupFilterData[group] = data.row()
 		}
 	}
 	return f
