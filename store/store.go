@@ -242,6 +242,24 @@ func (s *Store) recover() error {
 	if err := r.run(); err != nil {
 		return err
 	}
+	if err := s.continueAt(&r); err != nil {
+		return err
+	}
+	if x := s.index.index; x != nil {
+		if err := x.DropFrom(r.end); err != nil {
+			return err
+		}
+		from := max(x.EndPhysOffset(), s.log.minPhys())
+		if clean && list.IndexEnd == x.EndPhysOffset() && list.Indexed <= r.end {
+			from = max(from, list.Indexed)
+		}
+		s.index.start(from, r.end)
+	}
+	return nil
+}
+
+// continueAt makes the store ready to grow from where recovery found the end.
+func (s *Store) continueAt(r *recovery) error {
 	if err := s.flusher.flushRange(max(r.from, s.log.minPhys()), r.end); err != nil {
 		return err
 	}
@@ -255,16 +273,10 @@ func (s *Store) recover() error {
 	s.dispatcher.doneMs.Store(r.lastMs)
 	s.dispatcher.lastMs = r.lastMs
 	s.warmFrom = r.from
-	if x := s.index.index; x != nil {
-		// Entries beyond the log's end would hide the messages that are going to be written there.
-		if err := x.DropFrom(r.end); err != nil {
-			return err
-		}
-		from := max(x.EndPhysOffset(), s.log.minPhys())
-		if clean && list.IndexEnd == x.EndPhysOffset() && list.Indexed <= r.end {
-			from = max(from, list.Indexed)
-		}
-		s.index.start(from, r.end)
+	c := &s.flusher.check // what it vouched for may be lost
+	c.physicMs, c.logicsMs = min(c.physicMs, r.lastMs), min(c.logicsMs, r.lastMs)
+	if !r.clean || len(r.redo) > 0 {
+		s.flusher.queues(true)
 	}
 	return nil
 }
