@@ -134,6 +134,7 @@ func TestJavaServers(t *testing.T) {
 	if needTarget(t) != Apogee {
 		t.Skip("needs our servers beside Apache's")
 	}
+	t.Parallel()
 	for _, c := range []struct {
 		name, version string
 		broker        Kind
@@ -142,6 +143,7 @@ func TestJavaServers(t *testing.T) {
 		{"our broker at apache name server", javaVersions[1], Apogee},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			besideApache(t)
 			tg := startMixed(t, c.broker)
 			requireJava(t, tg, c.version)
 			topic := newTopic(t, tg, 3)

@@ -83,6 +83,16 @@ func onOwn(t *testing.T, opts ...Option) *Target {
 	return Start(t, opts...)
 }
 
+// apacheTurns is how many scenarios may run a server of Apache beside ours at once: each is a JVM of its own.
+var apacheTurns = make(chan struct{}, 2)
+
+// besideApache waits for a turn, which lasts until the test ends.
+func besideApache(t *testing.T) {
+	t.Helper()
+	apacheTurns <- struct{}{}
+	t.Cleanup(func() { <-apacheTurns })
+}
+
 var nameCount atomic.Int64
 
 // startedMs keeps names of two runs apart.

@@ -27,6 +27,7 @@ func TestTakeOver(t *testing.T) {
 			// messageIndexSafe: without it Apache's recovery forgets the keys of messages before the checkpoint.
 			tg := onOwn(t, WithConf("mappedFileSizeCommitLog", "1048576"), WithConf("flushConsumerOffsetInterval", "1000"),
 				WithConf("messageIndexSafe", "true"))
+			besideApache(t)
 			ours := tg.launch
 			apache, err := newApacheLauncher()
 			require.NoError(t, err)
