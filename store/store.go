@@ -184,8 +184,13 @@ func Open(opts Options) (*Store, error) {
 	s := newStore(opts)
 	s.lock = lock
 	if err := s.recover(); err != nil {
+		errs := []error{fmt.Errorf("open store %s: %w", opts.Dir, err)}
+		if s.index.index != nil {
+			errs = append(errs, s.index.index.Close())
+		}
+		errs = append(errs, s.log.feeder.close())
 		s.unmap()
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", opts.Dir, err), lock.release())
+		return nil, errors.Join(append(errs, lock.release())...)
 	}
 	s.start()
 	return s, nil
