@@ -28,6 +28,9 @@ const vipBelow = 2
 // holdPeriod is how often parked pulls whose time is over are looked for.
 const holdPeriod = 50 * time.Millisecond
 
+// transactionsPeriod is how often transactions are looked at.
+const transactionsPeriod = 100 * time.Millisecond
+
 // clientsPeriod is how often clients that have gone silent are looked for. Apache: ClientHousekeepingService.
 const clientsPeriod = 10 * time.Second
 
@@ -51,6 +54,7 @@ type Broker struct {
 	filters   *store.Filters
 	offsets   *store.Offsets
 	schedule  *store.Schedule
+	txn       *store.Txn
 	processor *processor.Processor
 	server    *remoting.Server
 	client    *remoting.Client
@@ -132,6 +136,10 @@ func (b *Broker) openStore(cfg Config) (err error) {
 		return err
 	}
 	b.schedule, err = store.OpenSchedule(filepath.Join(config, "delayOffset.json"), b.store, store.ScheduleOptions{TableOptions: tables, Levels: levels})
+	if err != nil {
+		return err
+	}
+	b.txn, err = store.OpenTxn(b.store, b.offsets, store.TxnOptions{TableOptions: tables, Topics: b.topics})
 	return err
 }
 
@@ -179,7 +187,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 func (b *Broker) openProcessor(cfg Config) (err error) {
 	b.processor, err = processor.New(processor.Options{
 		Settings: processorSettings(cfg, b.Addr.Addr()), StoreHost: b.Addr,
-		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule,
+		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule, Txn: b.txn,
 		IDs:        codec.NewUniqueIDs(b.Addr.Addr(), os.Getpid(), rand.Uint32()),
 		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
@@ -200,6 +208,10 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 		ShortPolling: cfg.ShortPollingTime, RejectPullConsumer: cfg.RejectPullConsumer, ServerSideReset: cfg.ServerSideReset,
 		StoreReply: cfg.StoreReply, NotifyConsumerIDs: cfg.NotifyConsumerIDs, ValidateSystemTopic: cfg.ValidateSystemTopic,
 		MixedMessageType: cfg.MixedMessageType, QueryMaxNum: cfg.QueryMaxNum, ChannelExpired: cfg.ChannelExpired,
+		RejectTransactions: cfg.RejectTransactions, TransactionTimeOut: cfg.TransactionTimeOut,
+		TransactionCheckInterval: cfg.TransactionCheckInterval, TransactionCheckMax: cfg.TransactionCheckMax,
+		TransactionOpMaxBytes: cfg.TransactionOpMaxBytes, TransactionOpInterval: cfg.TransactionOpInterval,
+		MessageRetention: processor.DefaultSettings(cfg.Name).MessageRetention,
 	}
 }
 
@@ -255,6 +267,7 @@ func (b *Broker) startServices(cfg Config) error {
 		}
 	})
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
+	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
 	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist consumer offsets", b.offsets.Persist))
@@ -283,6 +296,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	closeIf(b.server != nil, func() error { return b.server.Close(ctx) })
 	b.services.stop()
 	closeIf(b.client != nil, b.client.Close)
+	closeIf(b.txn != nil, b.txn.Close)
 	closeIf(b.offsets != nil, b.offsets.Close)
 	closeIf(b.schedule != nil, b.schedule.Persist)
 	closeIf(b.filters != nil, b.filters.Close)

@@ -60,6 +60,13 @@ type Config struct {
 	StartAcceptSend       time.Time
 	ChannelExpired        time.Duration
 
+	RejectTransactions       bool
+	TransactionTimeOut       time.Duration
+	TransactionCheckInterval time.Duration
+	TransactionCheckMax      int32
+	TransactionOpMaxBytes    int32
+	TransactionOpInterval    time.Duration
+
 	FlushOffsetsInterval      time.Duration
 	FlushDelayOffsetsInterval time.Duration
 
@@ -110,7 +117,9 @@ func DefaultConfig() Config {
 	return Config{
 		ClusterName: "DefaultCluster", Name: host, BindAddress: "0.0.0.0", ListenPort: 10911,
 		Role: "ASYNC_MASTER", Permission: 6, RegionID: "DefaultRegion",
-		NamesrvAddrs: os.Getenv("NAMESRV_ADDR"), RegisterPeriod: 30 * time.Second, ForceRegister: true,
+		NamesrvAddrs: os.Getenv("NAMESRV_ADDR"), TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second,
+		TransactionCheckMax: 15, TransactionOpMaxBytes: 4096, TransactionOpInterval: 3 * time.Second,
+		RegisterPeriod: 30 * time.Second, ForceRegister: true,
 		DefaultTopicQueueNums: 8, AutoCreateTopic: true, AutoCreateGroup: true, ClusterTopic: true, BrokerTopic: true,
 		TraceTopicName: "RMQ_SYS_TRACE_TOPIC", TraceOn: true, LongPolling: true, ShortPollingTime: time.Second,
 		LitePull: true, NotifyConsumerIDs: true, StoreReply: true, ServerSideReset: true, BroadcastOffsetStore: true,

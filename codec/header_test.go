@@ -19,6 +19,8 @@ var coldHeaders = map[string]any{
 	"GetMinOffsetRequestHeader":                  &GetMinOffsetHeader{},
 	"GetEarliestMsgStoretimeRequestHeader":       &GetEarliestMsgStoreTimeHeader{},
 	"ViewMessageRequestHeader":                   &ViewMessageHeader{},
+	"EndTransactionRequestHeader":                &EndTransactionHeader{},
+	"CheckTransactionStateRequestHeader":         &CheckTransactionStateHeader{},
 	"UnregisterClientRequestHeader":              &UnregisterClientHeader{},
 	"ConsumerSendMsgBackRequestHeader":           &ConsumerSendMsgBackHeader{},
 	"GetConsumerListByGroupRequestHeader":        &GetConsumerListByGroupHeader{},
@@ -44,7 +46,7 @@ var coldHeaders = map[string]any{
 	"GetTopicConfigRequestHeader":                &GetTopicConfigHeader{},
 }
 
-// baseFields are the fields of Java's common base classes, which our headers leave out.
+// baseFields are the fields of Java's common base classes, which most of our headers leave out.
 var baseFields = []string{"ns", "nsd", "bname", "oway", "lo"}
 
 func withoutBase(fields map[string]string) map[string]string {
@@ -70,7 +72,7 @@ func TestColdHeaderGoldens(t *testing.T) {
 		require.NoError(t, DecodeHeader(&c, h))
 		require.NoError(t, ParseFrame(AppendFrame(nil, &Command{Serialize: c.Serialize, Header: h}), &again))
 		want := withoutBase(fieldsOf(&c))
-		got := fieldsOf(&again)
+		got := withoutBase(fieldsOf(&again))
 		for key, value := range got { // what Java leaves out and Go's zero value writes
 			if _, ok := want[key]; !ok {
 				require.Contains(t, []string{"0", "false"}, value, g.Name+" "+key)

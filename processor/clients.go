@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -36,7 +37,8 @@ type Clients struct {
 	gone func(group string)
 	// notifier, if set, is told of groups whose members or topics changed, never under mu.
 	notifier *notifier
-	seed     maphash.Seed // of the hashes that tell subscriptions apart
+	seed     maphash.Seed  // of the hashes that tell subscriptions apart
+	turn     atomic.Uint32 // of the producers, see NextProducer
 
 	mu            sync.RWMutex // guards all below
 	consumers     map[string]*ConsumerGroup
@@ -228,6 +230,28 @@ func (c *Clients) Producers(group string) []Client {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return copies(c.groups[group])
+}
+
+// NextProducer returns the connection of one producer of a group after the other, one that can be written to if any
+// can; nil when none is alive. Apache: ProducerManager.getAvailableChannel.
+func (c *Clients) NextProducer(group string) remoting.Conn {
+	list := c.Producers(group)
+	if len(list) == 0 {
+		return nil
+	}
+	var last remoting.Conn
+	at := int(c.turn.Add(1) % uint32(len(list)))
+	for i := range list {
+		conn := list[(at+i)%len(list)].Conn
+		if conn.Closed() {
+			continue
+		}
+		if conn.Writable() {
+			return conn
+		}
+		last = conn
+	}
+	return last
 }
 
 // AllProducers returns the clients of all producer groups.

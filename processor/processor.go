@@ -50,6 +50,15 @@ type Settings struct {
 	// MixedMessageType allows topics with message.type=MIXED.
 	MixedMessageType bool
 	QueryMaxNum      int32
+	// RejectTransactions refuses half messages. The others below are the rules of store.TxnSettings.
+	RejectTransactions       bool
+	TransactionTimeOut       time.Duration
+	TransactionCheckInterval time.Duration
+	TransactionCheckMax      int32
+	TransactionOpMaxBytes    int32
+	TransactionOpInterval    time.Duration
+	// MessageRetention is how old an undecided half message becomes.
+	MessageRetention time.Duration
 	// ChannelExpired is how long a client may be silent.
 	ChannelExpired time.Duration
 }
@@ -61,6 +70,8 @@ func DefaultSettings(brokerName string) Settings {
 		Permission: codec.PermRead | codec.PermWrite, MaxMessageBytes: 4 << 20, LitePull: true, LongPolling: true,
 		ShortPolling: time.Second, ServerSideReset: true, StoreReply: true, NotifyConsumerIDs: true, ValidateSystemTopic: true,
 		QueryMaxNum: 32, ChannelExpired: 120 * time.Second,
+		TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second, TransactionCheckMax: 15,
+		TransactionOpMaxBytes: 4096, TransactionOpInterval: 3 * time.Second, MessageRetention: 72 * time.Hour,
 	}
 }
 
@@ -75,6 +86,7 @@ type Options struct {
 	Groups   *store.Groups
 	Offsets  *store.Offsets
 	Schedule *store.Schedule
+	Txn      *store.Txn
 	// IDs makes unique keys for messages that come without.
 	IDs *codec.UniqueIDs
 
@@ -106,7 +118,7 @@ type Options struct {
 }
 
 func (o *Options) validate() error {
-	if o.Store == nil || o.Topics == nil || o.Groups == nil || o.Offsets == nil || o.Schedule == nil || o.IDs == nil {
+	if o.Store == nil || o.Topics == nil || o.Groups == nil || o.Offsets == nil || o.Schedule == nil || o.Txn == nil || o.IDs == nil {
 		return errors.New("processor options without store, tables or ids")
 	}
 	if o.Submit == nil || o.Now == nil || o.Random == nil || o.Logger == nil {

@@ -84,6 +84,8 @@ type setup struct {
 	store store.Options
 	topic store.TopicsOptions
 	group store.GroupsOptions
+	// maxOpen bounds the transactions.
+	maxOpen int
 }
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
@@ -122,6 +124,9 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	s.opts.Store, err = store.Open(s.store)
 	require.NoError(t, err)
 	s.opts.Schedule, err = store.OpenSchedule(filepath.Join(dir, "config", "delayOffset.json"), s.opts.Store, store.ScheduleOptions{})
+	require.NoError(t, err)
+	s.opts.Txn, err = store.OpenTxn(s.opts.Store, s.opts.Offsets, store.TxnOptions{
+		TableOptions: store.TableOptions{Now: b.clock.Now}, Topics: s.opts.Topics, MaxOpen: s.maxOpen})
 	require.NoError(t, err)
 	b.Processor, err = New(s.opts)
 	require.NoError(t, err)

@@ -17,9 +17,9 @@ import (
 // * A message to a %RETRY% topic that was retried too often, or whose group holds queue locks, goes to the group's %DLQ%.
 // * DELAY > 0 sends the message by way of SCHEDULE_TOPIC_XXXX; the answer then has that queue's offset, as in Java.
 // * With SYNC_FLUSH the answer waits for the disk, at most syncFlushTimeout; FLUSH_DISK_TIMEOUT has a complete header.
+// * A half message, TRAN_MSG=true, goes to RMQ_SYS_TRANS_HALF_TOPIC (see txn.go); the answer then has that queue's offset.
 //
-// Left out: half messages are refused as with rejectTransactionMessage, TIMER_ properties as with timerWheelEnable=false;
-// static topics; inner batches.
+// Left out: TIMER_ properties as with timerWheelEnable=false; static topics; inner batches.
 //
 // Apache: SendMessageProcessor.
 
@@ -263,7 +263,7 @@ func (c *sendCall) transform(live *liveSettings) error {
 		return refuse(codec.SystemError, "property DELAY is not a number: %q", props.delay)
 	}
 	if props.halfMessage && !(m.ReconsumeTimes > 0 && level > 0) {
-		return refuse(codec.NoPermission, "the broker[%s] sending transaction message is forbidden", live.BrokerIP)
+		return c.halve(level, live)
 	}
 	if t := codec.TransactionType(m.SysFlag); t == codec.SysPrepared || t == codec.SysRollback {
 		return nil
@@ -327,11 +327,13 @@ func (c *sendCall) toDeadLetters(topic *codec.TopicConfig) {
 // putMessage stores a message: on an event loop without waiting, on a pool with.
 func (p *Processor) putMessage(req *remoting.Request, m *store.Message, r *store.PutResult) error {
 	var err error
+	began := p.stats.putTimes.begin()
 	if req.Inline() {
 		err = p.store.Put(m, r)
 	} else {
 		err = p.store.PutWait(m, r)
 	}
+	p.stats.putTimes.end(began)
 	if err != nil {
 		return p.putError(err)
 	}

@@ -21,6 +21,8 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.SendMessageV2, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.SendBatchMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.ConsumerSendMsgBack, Pool: remoting.PoolSend, Handler: p.sendBack},
+		{Code: codec.EndTransaction, Pool: remoting.PoolSend, Inline: true, Handler: p.endTransaction},
+		{Code: codec.ResumeCheckHalfMessage, Pool: remoting.PoolAdmin, Handler: p.resumeCheck},
 		{Code: codec.SendReplyMessage, Pool: remoting.PoolAdmin, Handler: p.reply},
 		{Code: codec.SendReplyMessageV2, Pool: remoting.PoolAdmin, Handler: p.reply},
 

@@ -107,7 +107,8 @@ func (p *Parked) Response(code int32) *codec.Command {
 }
 
 // Reply sends the answer, from any goroutine. It releases c.Owner in every case. A second Reply sends nothing and returns
-// ErrAnswered; a connection that has gone returns ErrClosed. A one-way request is not answered.
+// ErrAnswered; a connection that has gone returns ErrClosed. A one-way request is not answered, nor is any with nil: some
+// requests have no answer in Apache either.
 func (p *Parked) Reply(c *codec.Command) error {
 	if !p.answered.CompareAndSwap(false, true) {
 		release(c)
@@ -116,7 +117,7 @@ func (p *Parked) Reply(c *codec.Command) error {
 	if p.server != nil {
 		defer p.server.parked.Add(-1)
 	}
-	if p.oneway {
+	if p.oneway || c == nil {
 		release(c)
 		return nil
 	}
