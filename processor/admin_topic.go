@@ -93,13 +93,18 @@ func (p *Processor) putTopics(req *remoting.Request, cfgs []*codec.TopicConfig) 
 		for _, cfg := range cfgs {
 			p.log.Info("topic created or changed", "topic", cfg.TopicName, "client", req.Conn.RemoteAddr())
 		}
-		if p.opts.AwaitRegistered != nil {
-			p.opts.AwaitRegistered()
-		}
+		p.awaitRegistered()
 	}
 	resp := req.Response(codec.Success)
 	resp.Remark = unsetRemark
 	return resp, nil
+}
+
+// awaitRegistered returns when a topic just created can be found by clients, as in Java.
+func (p *Processor) awaitRegistered() {
+	if p.opts.AwaitRegistered != nil {
+		p.opts.AwaitRegistered()
+	}
 }
 
 // checkTopicName refuses a name that no topic may have, or that belongs to the broker.

@@ -135,6 +135,7 @@ func (p *Processor) createRetryTopic(cfg *codec.SubscriptionGroupConfig, group *
 		topic.TopicSysFlag = codec.TopicUnitSub
 	}
 	_, err := p.topics.CreateIfAbsent(topic)
+	p.awaitRegistered()
 	return err
 }
 
