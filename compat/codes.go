@@ -20,7 +20,9 @@ const (
 	codeHeartbeat              = 34
 	codeUnregisterClient       = 35
 	codeSendBack               = 36
+	codeEndTransaction         = 37
 	codeConsumerListByGroup    = 38
+	codeCheckTransaction       = 39
 	codeNotifyConsumers        = 40
 	codeLockBatch              = 41
 	codeUnlockBatch            = 42
@@ -54,6 +56,7 @@ const (
 	codeUpdateNamesrvConfig    = 318
 	codeGetNamesrvConfig       = 319
 	codeSendBatch              = 320
+	codeResumeCheck            = 323
 	codeSendReply              = 324
 	codeSendReplyV2            = 325
 	codePushReply              = 326

@@ -125,7 +125,6 @@ var found = []struct {
 // What is recorded and not replayed, and why. An entry names requests by their code and, where it is not all of them, by
 // a field, or by the conversation. With bodyOnly the answer is compared but for its body.
 var notReplayed = []exclusion{
-	{code: 37, reason: "transactions are not served yet"},
 	{code: 200050, reason: "POP is not served yet"},
 	{code: 200051, reason: "POP is not served yet"},
 	{code: 200053, reason: "POP is not served yet"},
