@@ -263,3 +263,55 @@ func TestGoTransactionProducer(t *testing.T) {
 		return err
 	})
 }
+
+// TestTakeOverTransactions hands open transactions from our broker to Apache's and back.
+func TestTakeOverTransactions(t *testing.T) {
+	if needTarget(t) != Apogee {
+		t.Skip("needs our servers beside Apache's")
+	}
+	if JavaMissing() != nil {
+		t.Skip("needs java and mvn")
+	}
+	tg := onOwn(t, append(withQuickChecks("15"), WithConf("mappedFileSizeCommitLog", "1048576"), WithConf("flushConsumerOffsetInterval", "1000"))...)
+	besideApache(t)
+	ours := tg.launch
+	apache, err := newApacheLauncher()
+	require.NoError(t, err)
+	topic, group := newTopic(t, tg, 2), unique("PG")
+	var want []string
+	for round, next := range []launcher{apache, ours, apache, ours} {
+		c := connect(t, tg.Broker())
+		open, done := fmt.Sprint("open ", round), fmt.Sprint("done ", round)
+		h := sendHalf(t, c, topic, group, done)
+		c.ok(t, codeEndTransaction, with(h.fields, "commitOrRollback", tranCommit), nil)
+		h = sendHalf(t, c, topic, group, open)
+		eventually(t, 20*time.Second, func() error { // the op message that says done is written
+			ops, err := readQueue(c, opTopic, 0)
+			if err == nil && len(ops) < 2*round+1 {
+				err = fmt.Errorf("%d op messages", len(ops))
+			}
+			return err
+		})
+		if round%2 == 0 {
+			tg.KillBroker(t)
+		} else {
+			tg.StopBroker(t)
+		}
+		tg.launch = next
+		tg.StartBroker(t)
+		c = connect(t, tg.Broker())
+		heartbeatAsProducer(t, c, group)
+		p := asked(t, c)
+		require.Equal(t, h.fields["transactionId"], p.Ext["transactionId"], "only the open one is asked about")
+		c.ok(t, codeEndTransaction, answerTo(p, group, tranCommit), nil)
+		want = append(want, done, open)
+		require.Equal(t, want, bodies(readTopic(t, tg, topic, 2, len(want))))
+		eventually(t, 20*time.Second, func() error {
+			ops, err := readQueue(c, opTopic, 0)
+			if err == nil && len(ops) < 2*round+2 {
+				err = fmt.Errorf("%d op messages", len(ops))
+			}
+			return err
+		})
+	}
+}

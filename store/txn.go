@@ -313,8 +313,10 @@ func (t *Txn) committedBefore(h *Half) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	// The final message of a copy may be older than the copy; clocks of clients may go wrong by an hour.
+	fromMs := min(h.BornTimestampMs, h.StoreTimestampMs) - time.Hour.Milliseconds()
 	for _, topic := range []string{h.RealTopic, TopicSchedule, TopicWheelTimer} {
-		places, _, _, err := t.store.QueryIndex(topic, string(uniqKey), 64, h.StoreTimestampMs, never)
+		places, _, _, err := t.store.QueryIndex(topic, string(uniqKey), 64, fromMs, never)
 		if err != nil {
 			return false, err
 		}

@@ -431,6 +431,27 @@ func TestTxnKilledThenAsked(t *testing.T) {
 	}
 }
 
+// Java puts a copy of a half that is decided when its op message waits, and moves the offset over the half.
+func TestTxnDecidedBeforeItsCopy(t *testing.T) {
+	t.Parallel()
+	r := newTxnRig(t)
+	a := r.half("a")
+	r.commit(a.PhysOffset)
+	h, err := r.Half(a.PhysOffset, true)
+	require.NoError(t, err)
+	r.clock.Add(5000)
+	require.NoError(t, r.store.PutWait(h.copied(1, false), new(PutResult)))
+	require.NoError(t, r.Txn.Close())
+	waitDispatched(t, r.store)
+	require.NoError(t, r.offsets.Commit([]byte(GroupTrans), []byte(TopicTransHalf), 0, 1))
+	require.NoError(t, r.offsets.Commit([]byte(GroupTrans), []byte(TopicTransOp), 0, 1))
+	require.NoError(t, r.offsets.Persist())
+	r.crash()
+	r.pass(time.Minute)
+	require.Empty(t, r.asked)
+	require.Equal(t, []string{"0,", "1,"}, r.queued(TopicTransOp, 0))
+}
+
 func TestTxnCleanStop(t *testing.T) {
 	t.Parallel()
 	r := newTxnRig(t)

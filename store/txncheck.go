@@ -134,6 +134,12 @@ func (t *Txn) look(queueOffset int64, known *openHalf, now time.Time, rules *Txn
 	if err != nil {
 		return checkRetry, err
 	}
+	if queueOffset < t.rebuilt {
+		// Java asks about halves that are decided but whose op message waits, and forgets that they were.
+		if done, err := t.committedBefore(h); done || err != nil {
+			return checkRetry, t.decideFound(h, err)
+		}
+	}
 	ageMs := now.UnixMilli() - h.BornTimestampMs
 	rest, immune := h.immunity(rules.TimeOut)
 	checks := h.checks()
@@ -149,6 +155,16 @@ func (t *Txn) look(queueOffset int64, known *openHalf, now time.Time, rules *Txn
 		again = checkRetry
 	}
 	return again, err
+}
+
+// decideFound ends a transaction whose final message was found in the log.
+func (t *Txn) decideFound(h *Half, err error) error {
+	if err == nil {
+		t.mu.Lock()
+		t.decideLocked(h.QueueOffset, h.key)
+		t.mu.Unlock()
+	}
+	return err
 }
 
 func (t *Txn) isOpen(queueOffset int64) bool {
