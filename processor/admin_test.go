@@ -112,11 +112,11 @@ func TestErrorsOfAdministration(t *testing.T) {
 	require.True(t, ok, "a look-up creates a group")
 }
 
-// A whole session of administration around one topic and a consumer that is online.
-func TestSessionOfAdministration(t *testing.T) {
+// A whole day of administration around one topic and a consumer that is online.
+func TestDayOfAdministration(t *testing.T) {
 	t.Parallel()
 	all := readRecordings(t)
-	session := of(all.Requests, "admin-extra")
+	requests := of(all.Requests, "admin-extra")
 	b := newRig(t)
 	b.set(func(s *Settings) { s.ServerSideReset = false })
 	b.topicOf("FxExtra", 2)
@@ -143,7 +143,7 @@ func TestSessionOfAdministration(t *testing.T) {
 	}
 	msgID := string(codec.AppendOffsetMsgID(nil, testHost, last.PhysOffset))
 	seen := map[int32]int{}
-	for _, r := range session {
+	for _, r := range requests {
 		if slices.Contains([]int32{codec.ViewMessageByID, codec.QueryMessage, codec.QueryConsumerOffset, codec.GetConsumerListByGroup}, r.Code) {
 			continue // depend on what was stored then; tested elsewhere
 		}
