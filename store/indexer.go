@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -107,17 +108,7 @@ func (x *indexer) put(topic string, props []byte, sysFlag int32, physOffset, sto
 	if codec.TransactionType(sysFlag) == codec.SysRollback {
 		return nil
 	}
-	var uniqKey, keys, tags []byte
-	for it := codec.NewPropertyIter(props); it.Next(); {
-		switch string(it.Key) {
-		case codec.PropUniqKey:
-			uniqKey = it.Value
-		case codec.PropKeys:
-			keys = it.Value
-		case codec.PropTags:
-			tags = it.Value
-		}
-	}
+	uniqKey, keys, tags := indexedProperties(props)
 	if len(uniqKey) == 0 && len(keys) == 0 && len(tags) == 0 {
 		return nil
 	}
@@ -125,4 +116,35 @@ func (x *indexer) put(topic string, props []byte, sysFlag int32, physOffset, sto
 		return fmt.Errorf("index message at %d: %w", physOffset, err)
 	}
 	return nil
+}
+
+// indexedProperties picks what is indexed out of a properties text. It agrees with codec.PropertyIter, and looks at the
+// name only of a pair whose first letter may be the right one: it runs once for each message.
+func indexedProperties(props []byte) (uniqKey, keys, tags []byte) {
+	const end, nameEnd = 2, 1
+	for len(props) > 0 {
+		pair := props
+		if i := bytes.IndexByte(props, end); i >= 0 {
+			pair, props = props[:i], props[i+1:]
+		} else {
+			props = nil
+		}
+		const u, k, t = len(codec.PropUniqKey), len(codec.PropKeys), len(codec.PropTags)
+		switch {
+		case len(pair) == 0:
+		case pair[0] == 'U':
+			if len(pair) > u+1 && pair[u] == nameEnd && string(pair[:u]) == codec.PropUniqKey {
+				uniqKey = pair[u+1:]
+			}
+		case pair[0] == 'K':
+			if len(pair) > k+1 && pair[k] == nameEnd && string(pair[:k]) == codec.PropKeys {
+				keys = pair[k+1:]
+			}
+		case pair[0] == 'T':
+			if len(pair) > t+1 && pair[t] == nameEnd && string(pair[:t]) == codec.PropTags {
+				tags = pair[t+1:]
+			}
+		}
+	}
+	return uniqKey, keys, tags
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -278,4 +279,28 @@ func TestPutDoesNotAllocate(t *testing.T) {
 	})
 	require.Zero(t, allocs)
 	g.Release()
+}
+
+// The quick look at properties finds what the codec's walk finds.
+func TestIndexedProperties(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	words := []string{"UNIQ_KEY", "KEYS", "TAGS", "T", "K", "U", "KEYSX", "UNIQ", "a", "", "\x01", "\x02", "\x01\x02", "value"}
+	for range 20000 {
+		var props []byte
+		for range rnd.IntN(12) {
+			props = append(props, words[rnd.IntN(len(words))]...)
+			if rnd.IntN(2) == 0 {
+				props = append(props, byte(1+rnd.IntN(2)))
+			}
+		}
+		want := map[string][]byte{}
+		for it := codec.NewPropertyIter(props); it.Next(); {
+			want[string(it.Key)] = it.Value
+		}
+		uniqKey, keys, tags := indexedProperties(props)
+		require.Equal(t, string(want[codec.PropUniqKey]), string(uniqKey), "%q", props)
+		require.Equal(t, string(want[codec.PropKeys]), string(keys), "%q", props)
+		require.Equal(t, string(want[codec.PropTags]), string(tags), "%q", props)
+	}
 }
