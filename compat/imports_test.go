@@ -193,6 +193,7 @@ func TestNoMachinePaths(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(root, path))
 		require.NoError(t, err)
 		for i, line := range strings.Split(string(b), "\n") {
+			line = strings.ReplaceAll(line, "/home/you/", "") // anybody's
 			require.False(t, machine.MatchString(line), "%s:%d: %s", path, i+1, line)
 		}
 	}
