@@ -233,6 +233,11 @@ func (b *Broker) listen(cfg Config) (err error) {
 		return remoting.NewTable(b.processor.Table())
 	}
 	opts.IdleTimeout, opts.Logger = cfg.MaxIdle, b.log
+	clear(opts.MaxWait[:])
+	if cfg.FastFailure {
+		opts.MaxWait[remoting.PoolSend], opts.MaxWait[remoting.PoolPull] = cfg.SendWait, cfg.PullWait
+		opts.MaxWait[remoting.PoolClient], opts.MaxWait[remoting.PoolAdmin] = cfg.HeartbeatWait, cfg.AdminWait
+	}
 	opts.OnClose = func(c remoting.Conn, _ error) { b.processor.ConnClosed(c) }
 	opts.OnDrain = b.processor.Drain
 	if b.server, err = remoting.Open(opts); err != nil {

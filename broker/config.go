@@ -101,7 +101,10 @@ type Config struct {
 	FilterDataCleanTime time.Duration
 	MixedMessageType    bool
 	MaxIdle             time.Duration
-	MaxConsumeQueueScan int32
+	// FastFailure answers requests that waited longer than the limits below with SYSTEM_BUSY instead of running them.
+	FastFailure                                  bool
+	SendWait, PullWait, HeartbeatWait, AdminWait time.Duration
+	MaxConsumeQueueScan                          int32
 }
 
 // DefaultConfig gives Java's defaults.
@@ -132,6 +135,8 @@ func DefaultConfig() Config {
 		MessageDelayLevel: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
 		CheckCRCOnRecover: true, HotTransferBytes: 256 << 10, HotTransferCount: 32, ColdTransferBytes: 64 << 10,
 		ColdTransferCount: 8, FilterDataCleanTime: 24 * time.Hour, InMemoryMaxRatio: 40, StoreType: "default", MaxIdle: 120 * time.Second,
+		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
+		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000,
 	}
 }

@@ -26,6 +26,11 @@ var keyTable = codec.SettingKeys[Config]{
 	"registerNameServerPeriod":        millis(func(c *Config) *time.Duration { return &c.RegisterPeriod }),
 	"forceRegister":                   codec.BoolKey(func(c *Config) *bool { return &c.ForceRegister }),
 	"compressedRegister":              codec.BoolKey(func(c *Config) *bool { return &c.RegisterCompressed }),
+	"brokerFastFailureEnable":         codec.BoolKey(func(c *Config) *bool { return &c.FastFailure }),
+	"waitTimeMillsInSendQueue":        millis(func(c *Config) *time.Duration { return &c.SendWait }),
+	"waitTimeMillsInPullQueue":        millis(func(c *Config) *time.Duration { return &c.PullWait }),
+	"waitTimeMillsInHeartbeatQueue":   millis(func(c *Config) *time.Duration { return &c.HeartbeatWait }),
+	"waitTimeMillsInAdminBrokerQueue": millis(func(c *Config) *time.Duration { return &c.AdminWait }),
 	"serverChannelMaxIdleTimeSeconds": codec.DurationKey(func(c *Config) *time.Duration { return &c.MaxIdle }, time.Second, 0),
 
 	"defaultTopicQueueNums":              codec.LiveKey(codec.NumberKey(func(c *Config) *int32 { return &c.DefaultTopicQueueNums }, 1, 65536)),

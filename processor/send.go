@@ -186,7 +186,6 @@ func (p *Processor) createToSend(h *codec.SendHeader, producer string) (*codec.T
 		return nil, p.createError(name, err)
 	case topic != nil:
 		p.log.Info("topic created by a send", "topic", name, "queues", topic.WriteQueueNums, "client", producer)
-		p.awaitRegistered()
 		return topic, nil
 	case retry:
 		return p.createGroupTopic(name, 1, sysFlag)
@@ -208,7 +207,6 @@ func (p *Processor) createGroupTopic(name string, queues, sysFlag int32) (*codec
 		return nil, p.createError(name, err)
 	}
 	p.log.Info("topic created for a group", "topic", name, "queues", queues)
-	p.awaitRegistered()
 	return topic, nil
 }
 
