@@ -425,7 +425,7 @@ func (r *replay) settle(p *packet) error {
 }
 
 // check waits for the answer to a request and holds it against the recorded one. What a broker tells its name server, or
-// dispatches, is there a moment later: reading requests are asked again before they count as different.
+// dispatches, is there a moment later: reading requests and pulls are asked again before they count as different.
 func (r *replay) check(l *frameLine) error {
 	q := r.pending[l.key()]
 	if q == nil {
@@ -447,7 +447,7 @@ func (r *replay) check(l *frameLine) error {
 		}
 	}
 	diffs := r.compare(q, l.packet, got)
-	if len(diffs) > 0 && reading(q.asked.Code) {
+	if len(diffs) > 0 && (reading(q.asked.Code) || pulling(q.asked.Code)) {
 		_ = poll(3*time.Second, func() error {
 			again := *q.sent
 			if got, err = c.callPacket(&again, callTimeout); err != nil {
