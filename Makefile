@@ -33,7 +33,7 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 	done
 
 crash: ## the store's crash test over 1,000 seeds
-	APOGEE_CRASH_SEEDS=1000 $(GO) test -run Crash -timeout 60m -v ./store/
+	STORE_CRASH_SEEDS=1000 $(GO) test -run Crash -timeout 60m -v ./store/
 
 compat: ## real clients against our server
 	$(GO) test -count=1 -timeout 25m -v ./compat/
