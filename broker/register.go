@@ -19,8 +19,9 @@ const (
 	// firstBackOff is the wait after the first failed registration; it doubles up to the period.
 	firstBackOff = time.Second
 	// minChangeGap is the least time between two registrations for a change of topics; a slow one is followed by ten times
-	// what it took.
+	// what it took, but never by more than maxChangeGap: somebody may wait for the change to be known.
 	minChangeGap = 10 * time.Millisecond
+	maxChangeGap = 300 * time.Millisecond
 	// registerWait bounds one call. Apache: 24 s for all name servers together.
 	registerWait = 3 * time.Second
 	// leaveWait bounds the farewell to a name server that was silent before.
@@ -184,7 +185,7 @@ func (r *Registrar) keep(ctx context.Context, l *namesrvLink) {
 		if ctx.Err() != nil {
 			return
 		}
-		wait, gap := r.opts.Period, max(minChangeGap, 10*time.Since(began))
+		wait, gap := r.opts.Period, min(max(minChangeGap, 10*time.Since(began)), maxChangeGap)
 		if err != nil {
 			wait = min(backOff, r.opts.Period)
 			gap = wait
