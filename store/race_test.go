@@ -38,7 +38,12 @@ func TestReadersWritersAndDeletion(t *testing.T) {
 			if !noError(t, s.PutWait(testMessage("T", q, fmt.Sprintf("T-%d-%d", q, i/queues)), &r)) {
 				return
 			}
-			if i%2000 == 1999 {
+			if i%2000 == 1999 { // only what is on disk may go
+				flushed := make(chan error, 1)
+				s.AfterFlush(r.EndOffset, func(err error) { flushed <- err })
+				if !noError(t, <-flushed) {
+					return
+				}
 				removed, err := s.deleteHead(20)
 				deleted.Add(int64(removed))
 				if !noError(t, err) {

@@ -147,6 +147,8 @@ final class PushScenarios {
         a.registerMessageListener(first.listener());
         a.start();
         first.awaitExactly(env.sendKeys(p, topic, "r", 20));
+        // A message counts as consumed only some time after its listener has seen it.
+        Offsets.awaitCommitted(env, a, topic, 2, 20);
         a.shutdown();
         List<String> later = env.sendKeys(p, topic, "r", 20);
         Inbox second = new Inbox();
