@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"errors"
 	"maps"
 	"slices"
 
@@ -55,12 +54,8 @@ func (p *Processor) putGroups(req *remoting.Request, cfgs []*codec.SubscriptionG
 		}
 	}
 	err := p.groups.PutAll(cfgs)
-	var attribute *store.AttributeError
-	switch {
-	case errors.As(err, &attribute):
-		return nil, refuse(codec.SystemError, "%s", attribute.Text)
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, tableError(err)
 	}
 	for _, cfg := range cfgs {
 		p.log.Info("group created or changed", "group", cfg.GroupName, "client", req.Conn.RemoteAddr())

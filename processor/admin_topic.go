@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -82,12 +81,8 @@ func (p *Processor) putTopics(req *remoting.Request, cfgs []*codec.TopicConfig) 
 		}
 	}
 	changed, err := p.topics.PutAll(cfgs)
-	var attribute *store.AttributeError
-	switch {
-	case errors.As(err, &attribute):
-		return nil, refuse(codec.SystemError, "%s", attribute.Text)
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, tableError(err)
 	}
 	if changed {
 		for _, cfg := range cfgs {

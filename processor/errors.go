@@ -74,6 +74,15 @@ func putStatus(err error) string {
 	return "UNKNOWN_ERROR"
 }
 
+// tableError turns the error of a change of topics or groups into what its sender is told.
+func tableError(err error) error {
+	var attribute *store.AttributeError
+	if errors.As(err, &attribute) {
+		return refuse(codec.SystemError, "%s", attribute.Text)
+	}
+	return err
+}
+
 // illegal refuses a message that breaks a limit.
 func (p *Processor) illegal() *codec.Refusal {
 	return refuse(codec.MessageIllegal,
