@@ -144,9 +144,7 @@ type Processor struct {
 	opts     Options
 	settings atomic.Pointer[liveSettings]
 	store    *store.Store
-	topics   *store.Topics
-	groups   *store.Groups
-	offsets  *store.Offsets
+	tables
 	schedule *store.Schedule
 	clients  *Clients
 	locks    *Locks
@@ -158,13 +156,20 @@ type Processor struct {
 	log      *slog.Logger
 }
 
+// tables are what the broker knows by name.
+type tables struct {
+	topics  *store.Topics
+	groups  *store.Groups
+	offsets *store.Offsets
+}
+
 // New returns a processor with nobody connected.
 func New(opts Options) (*Processor, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
 	p := &Processor{
-		opts: opts, store: opts.Store, topics: opts.Topics, groups: opts.Groups, offsets: opts.Offsets, schedule: opts.Schedule,
+		opts: opts, store: opts.Store, tables: tables{topics: opts.Topics, groups: opts.Groups, offsets: opts.Offsets}, schedule: opts.Schedule,
 		clients: NewClients(opts.Logger), locks: NewLocks(opts.Logger), log: opts.Logger,
 	}
 	p.clients.notifier = newNotifier(p)
