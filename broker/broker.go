@@ -59,6 +59,7 @@ type Broker struct {
 	server    *remoting.Server
 	client    *remoting.Client
 	register  *Registrar
+	http      *httpServer // nil: nothing is served
 	services  *services
 	// topicsKnown is whether there was a table of topics when the broker opened.
 	topicsKnown bool
@@ -78,7 +79,7 @@ func Open(cfg Config, log *slog.Logger) (*Broker, error) {
 	b := &Broker{Addr: netip.AddrPortFrom(ip, uint16(cfg.ListenPort)), log: log, services: newServices(), config: newLiveConfig(cfg)}
 	b.client = remoting.NewClient(remoting.DefaultClientOptions())
 	b.register = NewRegistrar(b.registrarOptions(cfg))
-	for _, step := range []func(Config) error{b.openStore, b.openProcessor, b.listen, b.startServices} {
+	for _, step := range []func(Config) error{b.openStore, b.openProcessor, b.listen, b.startServices, b.openHTTP} {
 		if err := step(cfg); err != nil {
 			b.abandon()
 			return nil, err
@@ -297,6 +298,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		}
 	}
 	// Only a broker that listened may have registered; taking back another one's registration would be wrong.
+	closeIf(b.http != nil, func() error { return b.http.close(ctx) })
 	closeIf(b.server != nil, func() error { b.register.Unregister(ctx); return nil })
 	closeIf(b.server != nil, func() error { return b.server.Close(ctx) })
 	b.services.stop()

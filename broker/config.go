@@ -105,6 +105,8 @@ type Config struct {
 	FastFailure                                  bool
 	SendWait, PullWait, HeartbeatWait, AdminWait time.Duration
 	MaxConsumeQueueScan                          int32
+
+	HTTP HTTPConfig
 }
 
 // DefaultConfig gives Java's defaults.
@@ -138,6 +140,7 @@ func DefaultConfig() Config {
 		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000,
+		HTTP:                HTTPConfig{Exporter: exporterNone, Port: 5557},
 	}
 }
 

@@ -94,6 +94,10 @@ var keyTable = codec.SettingKeys[Config]{
 	"authenticationEnabled":             codec.BoolKey(func(c *Config) *bool { return &c.Authentication }),
 	"authorizationEnabled":              codec.BoolKey(func(c *Config) *bool { return &c.Authorization }),
 	"enablePropertyFilter":              codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.PropertyFilter })),
+	"metricsExporterType":               codec.OneOfKey(func(c *Config) *string { return &c.HTTP.Exporter }, exporterNone, exporterProm, "OTLP_GRPC", "LOG"),
+	"metricsPromExporterHost":           codec.TextKey(func(c *Config) *string { return &c.HTTP.Host }),
+	"metricsPromExporterPort":           codec.NumberKey(func(c *Config) *int { return &c.HTTP.Port }, 0, 65535),
+	"pprofEnable":                       codec.BoolKey(func(c *Config) *bool { return &c.HTTP.Pprof }),
 	"filterDataCleanTimeSpan":           millis(func(c *Config) *time.Duration { return &c.FilterDataCleanTime }),
 }
 

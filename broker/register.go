@@ -70,9 +70,10 @@ type Registrar struct {
 type namesrvLink struct {
 	addr    string
 	changed chan struct{} // holds one token when the topics have changed
-	// told is the count of changes that the name server has seen, down whether the last call failed.
-	told atomic.Int64
-	down atomic.Bool
+	// told is the count of changes that the name server has seen, down whether the last call failed, registered whether it
+	// succeeded.
+	told             atomic.Int64
+	down, registered atomic.Bool
 
 	// mu is held while the name server is called, so that nothing is registered after Unregister.
 	mu   sync.Mutex
@@ -137,12 +138,23 @@ func (r *Registrar) AwaitChanged(ctx context.Context) {
 	}
 }
 
+// Registered reports whether some name server has taken the latest call, or there is none to be called.
+func (r *Registrar) Registered() bool {
+	for _, l := range r.namesrvs {
+		if l.registered.Load() {
+			return true
+		}
+	}
+	return len(r.namesrvs) == 0
+}
+
 // called notes how the call of a name server went that knew of that many changes.
 func (r *Registrar) called(l *namesrvLink, changes int64, err error) {
 	if err == nil {
 		l.told.Store(changes)
 	}
 	l.down.Store(err != nil)
+	l.registered.Store(err == nil)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.progress)

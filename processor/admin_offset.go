@@ -18,7 +18,7 @@ import (
 //   was never stored counts as 0.
 // * 308 answers, for each queue, the lowest offset of all groups that is still in the queue.
 //
-// Left out: consumeTps of 208 and 317 (always 0.0). Other than Java 308 does not delete the offsets of filterGroups, and 314
+// Other than Java 308 does not delete the offsets of filterGroups, and 314
 // without a topic copies those of all topics.
 //
 // Apache: AdminBrokerProcessor, ConsumerOffsetManager.
@@ -69,6 +69,8 @@ func (p *Processor) unsubscribed(groupName, topic string) bool {
 
 // addStats adds the offsets of a group in a topic's queues.
 func (p *Processor) addStats(stats *codec.ConsumeStats, group string, topic *codec.TopicConfig, queues int32) {
+	data, _ := p.stats.traffic.data("GROUP_GET_NUMS", topic.TopicName+"@"+group, "")
+	stats.ConsumeTPS += data.StatsMinute.TPS
 	for queueID := range queues {
 		w := codec.OffsetWrapper{BrokerOffset: max(p.store.MaxQueueOffset(topic.TopicName, queueID), 0)}
 		if queueOffset, ok := p.offsets.Query([]byte(group), []byte(topic.TopicName), queueID); ok {

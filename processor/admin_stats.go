@@ -19,7 +19,7 @@ import (
 // Behavior:
 // * 28 has the keys that mqadmin and the dashboard read, as far as they can be told truly: no latencies, no distribution. Rates
 //   are over the last 10, 60 and 600 seconds.
-// * 315 knows no item by topic or group and answers as Java does for one that was never counted.
+// * 315 knows what statsAll, exportMetrics and the dashboard ask for: TOPIC_PUT_, GROUP_GET_, SNDBCK_PUT_ and BROKER_ items.
 // * 321 of an index beyond the queue has a remark and no body.
 //
 // Apache: AdminBrokerProcessor, StoreStatsService, BrokerStats.
@@ -46,9 +46,10 @@ type history struct {
 	today, yesterday sample
 }
 
-// sample takes a sample. TickClients calls it every 10 s.
-func (s *Stats) sample(now time.Time) {
+// sample takes a sample, and reports whether ten minutes have gone by. TickClients calls it every 10 s.
+func (s *Stats) sample(now time.Time) (tenMinutes bool) {
 	next := sample{at: now, puts: s.Puts.Load(), found: s.PullsFound.Load(), missed: s.PullsMissed.Load(), transferred: s.Gets.Load()}
+	tenMinutes = s.traffic.look(now, counted{calls: next.puts, messages: next.puts}, counted{calls: next.found, messages: next.transferred})
 	h := &s.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -59,6 +60,7 @@ func (s *Stats) sample(now time.Time) {
 		h.samples = append(h.samples[:0], h.samples[1:]...)
 	}
 	h.samples = append(h.samples, next)
+	return tenMinutes
 }
 
 // rates tells how fast a counter grew over the last 10, 60 and 600 seconds, as Java writes it.
@@ -162,14 +164,14 @@ func (p *Processor) addStoreInfo(table map[string]string) {
 	count("dispatchMaxBuffer", 0)
 	count("pageCacheLockTimeMills", 0)
 	table["remainHowManyDataToFlush"] = describeBytes(max(written-p.store.Flushed(), 0))
-	count("earliestMessageTimeStamp", p.storeTimeOf(first))
+	count("earliestMessageTimeStamp", p.StoreTimeOf(first))
 	for level, queueOffset := range p.schedule.Snapshot().OffsetTable {
 		table[fmt.Sprintf("scheduleMessageOffset_%d", level)] = fmt.Sprintf("%d,%d", queueOffset, p.store.MaxQueueOffset(store.TopicSchedule, level-1))
 	}
 }
 
-// storeTimeOf returns the store time in ms of the record at physOffset, -1 when there is none.
-func (p *Processor) storeTimeOf(physOffset int64) int64 {
+// StoreTimeOf returns the store time in ms of the record at physOffset, -1 when there is none.
+func (p *Processor) StoreTimeOf(physOffset int64) int64 {
 	record, err := p.store.MessageAt(physOffset)
 	if err != nil {
 		return -1
@@ -222,7 +224,11 @@ func (p *Processor) viewStats(req *remoting.Request) (*codec.Command, error) {
 	if err := codec.DecodeHeader(&req.Command, &h); err != nil {
 		return nil, err
 	}
-	return nil, refuse(codec.SystemError, "The stats <%s> <%s> not exist", h.StatsName, h.StatsKey)
+	data, ok := p.stats.traffic.data(h.StatsName, h.StatsKey, p.live().ClusterName)
+	if !ok {
+		return nil, refuse(codec.SystemError, "The stats <%s> <%s> not exist", h.StatsName, h.StatsKey)
+	}
+	return jsonResponse(req, data)
 }
 
 // consumeQueue answers QUERY_CONSUME_QUEUE with entries of a queue.

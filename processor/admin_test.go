@@ -256,7 +256,7 @@ func TestRuntimeInfo(t *testing.T) {
 	for i := range 70 {
 		if i == 69 {
 			b.put("T", 0, "", "body")
-			b.stats.put(30, 3000)
+			b.stats.put("T", KindNormal, 30, 3000)
 		}
 		b.TickClients(b.clock.move(10 * time.Second))
 	}
@@ -285,7 +285,7 @@ func TestRuntimeInfo(t *testing.T) {
 
 func TestMidnightMovesTheDailyCounters(t *testing.T) {
 	t.Parallel()
-	var s Stats
+	s := Stats{traffic: newTraffic()}
 	at := time.Date(2026, 11, 21, 23, 59, 55, 0, time.UTC)
 	s.Puts.Store(5)
 	s.sample(at)

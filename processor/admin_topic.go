@@ -18,7 +18,7 @@ import (
 // * 21 answers a page of the table to a request that asks for one, all of it otherwise.
 // * Deleting a topic deletes its queues and offsets, and the retry topics that POP groups have for it.
 //
-// Left out: static topics, topicPutTps of 202 (always 0.0).
+// Left out: static topics.
 //
 // Apache: AdminBrokerProcessor.
 
@@ -269,6 +269,8 @@ func (p *Processor) topicStats(req *remoting.Request) (*codec.Command, error) {
 		}
 		table.OffsetTable[p.queueOf(cfg.TopicName, queueID)] = offset
 	}
+	data, _ := p.stats.traffic.data("TOPIC_PUT_NUMS", cfg.TopicName, "")
+	table.TopicPutTPS = data.StatsMinute.TPS
 	return jsonResponse(req, table)
 }
 

@@ -3,6 +3,7 @@ package processor
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -202,7 +203,20 @@ func (p *Processor) TickClients(now time.Time) {
 	}
 	p.locks.Sweep(now)
 	p.clients.notifier.kick()
-	p.stats.sample(now)
+	if p.stats.sample(now) {
+		p.stats.traffic.forget(p.topicCounts, p.groupCounts)
+	}
+}
+
+// topicCounts and groupCounts report whether the traffic of a name is to be kept.
+func (p *Processor) topicCounts(name string) bool {
+	_, ok := p.topics.Get(name)
+	return ok || strings.HasPrefix(name, lmqPrefix)
+}
+
+func (p *Processor) groupCounts(name string) bool {
+	_, ok := p.groups.Get(name)
+	return ok || store.IsSystemGroup(name)
 }
 
 // decodeBody reads a request's JSON body.

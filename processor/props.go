@@ -16,8 +16,8 @@ type sentProps struct {
 	delay []byte
 	// wait is false for WAIT=false: the sender does not wait for the disk.
 	wait bool
-	// halfMessage is TRAN_MSG=true.
-	halfMessage bool
+	// halfMessage is TRAN_MSG=true, sharded that there is a __SHARDINGKEY.
+	halfMessage, sharded bool
 	// timer says that a TIMER_ property asks for a delivery time, timerOut that the time was worked out before.
 	timer, timerOut bool
 	// innerNum marks what only the broker may set.
@@ -48,6 +48,8 @@ func (s *sentProps) scan(text []byte) {
 			s.delay = it.Value
 		case codec.PropTranMsg:
 			s.halfMessage = parseJavaBool(it.Value)
+		case codec.PropShardingKey:
+			s.sharded = true
 		case codec.PropReplyToClient:
 			s.replyTo = it.Value
 		case codec.PropTimerDelayMs, codec.PropTimerDelaySeconds, codec.PropTimerDeliverMs:

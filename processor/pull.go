@@ -146,8 +146,7 @@ func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string
 	}
 	resp.Parts = append(resp.Parts, c.got.Parts...)
 	stats.PullsFound.Add(1)
-	stats.Gets.Add(int64(c.got.Count))
-	stats.GetBytes.Add(int64(c.got.Bytes))
+	stats.get(c.q.Topic, c.h.Group, int64(c.got.Count), int64(c.got.Bytes))
 	return resp
 }
 

@@ -105,7 +105,7 @@ func (p *Processor) storeReply(req *remoting.Request, topic *codec.TopicConfig, 
 		p.log.Warn("store a reply", "topic", topic.TopicName, "queue", h.QueueID, "error", err)
 		return
 	}
-	p.stats.put(1, put.EndOffset-put.PhysOffset)
+	p.stats.put(m.Topic, KindNormal, 1, put.EndOffset-put.PhysOffset)
 	head.MsgID = codec.AppendOffsetMsgID(nil, p.opts.StoreHost, put.PhysOffset)
 	head.QueueOffset = put.QueueOffset
 }

@@ -244,6 +244,7 @@ func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live 
 	if err := p.putMessage(req, &c.msg, &c.put); err != nil {
 		return err
 	}
+	p.stats.put(c.msg.Topic, c.props.kind(), 1, c.put.EndOffset-c.put.PhysOffset)
 	c.ids = codec.AppendOffsetMsgID(c.ids[:0], p.opts.StoreHost, c.put.PhysOffset)
 	c.resp.MsgID, c.resp.QueueOffset = c.ids, c.put.QueueOffset
 	return nil
@@ -337,7 +338,6 @@ func (p *Processor) putMessage(req *remoting.Request, m *store.Message, r *store
 	if err != nil {
 		return p.putError(err)
 	}
-	p.stats.put(1, r.EndOffset-r.PhysOffset)
 	return nil
 }
 

@@ -72,6 +72,10 @@ func (p *Processor) sendBack(req *remoting.Request) (*codec.Command, error) {
 	if err := p.putRetry(record, topic.TopicName, queueID, level); err != nil {
 		return nil, err
 	}
+	p.stats.traffic.back(firstTopic(record), h.Group)
+	if topic.TopicName == store.DLQTopic(h.Group) {
+		p.stats.traffic.dead(firstTopic(record), h.Group)
+	}
 	return req.Response(codec.Success), nil
 }
 
@@ -89,6 +93,14 @@ func (p *Processor) retryTopic(h *codec.ConsumerSendMsgBackHeader, group *codec.
 		return nil, refuse(codec.NoPermission, "the topic[%s] sending message is forbidden", topic.TopicName)
 	}
 	return topic, nil
+}
+
+// firstTopic is the topic that a message was sent to, however often it was consumed since.
+func firstTopic(record *codec.Message) string {
+	if topic, ok := codec.Property(record.Properties, codec.PropRetryTopic); ok {
+		return string(topic)
+	}
+	return string(record.Topic)
 }
 
 func (p *Processor) recordToRetry(physOffset int64) (*codec.Message, error) {
@@ -131,7 +143,7 @@ func (p *Processor) putRetry(record *codec.Message, topic string, queueID int32,
 		p.log.Error("put message to be consumed again", "topic", topic, "queue", queueID, "error", err)
 		return refuse(codec.SystemError, "UNKNOWN_ERROR")
 	}
-	p.stats.put(1, put.EndOffset-put.PhysOffset)
+	p.stats.put(m.Topic, KindDelay, 1, put.EndOffset-put.PhysOffset)
 	return nil
 }
 

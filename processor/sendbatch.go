@@ -50,7 +50,7 @@ func (c *sendCall) putBatch(req *remoting.Request, live *liveSettings) error {
 	if err != nil {
 		return p.putBatchError(err)
 	}
-	p.stats.put(int64(c.batch.Count), c.batch.EndOffset-c.batch.PhysOffset)
+	p.stats.put(m.Topic, c.props.kind(), int64(c.batch.Count), c.batch.EndOffset-c.batch.PhysOffset)
 	c.ids = c.ids[:0]
 	for i, physOffset := range c.batch.PhysOffsets {
 		if i > 0 {

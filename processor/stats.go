@@ -18,9 +18,19 @@ type Stats struct {
 	getTimes latencies
 
 	history history
+	traffic *traffic
 }
 
-func (s *Stats) put(messages, recordBytes int64) {
+// put counts messages that were stored for a client.
+func (s *Stats) put(topic string, kind MessageKind, messages, recordBytes int64) {
 	s.Puts.Add(messages)
 	s.PutBytes.Add(recordBytes)
+	s.traffic.in(topic, kind, messages, recordBytes)
+}
+
+// get counts messages that were sent to a member of a group.
+func (s *Stats) get(topic string, group []byte, messages, recordBytes int64) {
+	s.Gets.Add(messages)
+	s.GetBytes.Add(recordBytes)
+	s.traffic.out(topic, group, messages, recordBytes)
 }

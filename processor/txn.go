@@ -84,6 +84,7 @@ func (p *Processor) endTransaction(req *remoting.Request) (*codec.Command, error
 	if err != nil {
 		return nil, err
 	}
+	p.stats.traffic.decided(half.RealTopic, commit, p.opts.Now().Sub(time.UnixMilli(half.BornTimestampMs)))
 	if end > 0 && live.SyncFlush && !req.IsOneway() {
 		p.answerEndFlushed(req.Park(), end)
 		return nil, nil
@@ -136,7 +137,7 @@ func (p *Processor) putFinal(req *remoting.Request, half *store.Half) (endOffset
 	if err != nil {
 		return 0, p.endError(err)
 	}
-	p.stats.put(1, put.EndOffset-put.PhysOffset)
+	p.stats.put(m.Topic, kindFinal, 1, put.EndOffset-put.PhysOffset)
 	return put.EndOffset, nil
 }
 

@@ -59,6 +59,7 @@ type loop struct {
 	now          time.Time // of this turn
 	turning      bool      // in a turn of traffic
 	turn         turnStats
+	calls        turnCalls
 	stats        loopStats
 }
 
@@ -145,7 +146,7 @@ func (l *loop) traffic(c *conn) {
 	broken := l.cutAll(c, &frames)
 	l.handOver(c)
 	l.flush(c)
-	l.stats.add(&l.turn)
+	l.count()
 	l.turning = false
 	switch {
 	case c.gone:
@@ -172,7 +173,15 @@ func (l *loop) lastTraffic(c *conn) {
 	_ = l.cutAll(c, &frames)
 	l.handOver(c)
 	l.flush(c)
+	l.count()
+}
+
+// count adds what a turn has done to the statistics.
+func (l *loop) count() {
 	l.stats.add(&l.turn)
+	if len(l.calls) > 0 {
+		l.calls.flush(&l.srv.calls, l.srv.opts.Now().Sub(l.now))
+	}
 }
 
 // cutAll handles the whole frames that have arrived, at most so many. An error ends the connection.
@@ -336,9 +345,13 @@ func (l *loop) handOver(c *conn) {
 
 // answer encodes a response behind the other ones of the turn; nil is none.
 func (l *loop) answer(resp *codec.Command) {
-	if resp != nil {
+	switch {
+	case resp != nil:
 		l.turn.responses++
+		l.calls.add(CallKind{Code: l.req.Code, ResponseCode: resp.Code})
 		l.answers.add(resp)
+	case l.req.IsOneway() && !l.req.parked:
+		l.calls.add(CallKind{Code: l.req.Code, ResponseCode: onewayCode})
 	}
 }
 

@@ -190,6 +190,14 @@ func (p *Pool) runRequest(req *Request, j *job) {
 	} else {
 		resp = req.finish(p.srv.invoke(j.entry.Handler, req))
 	}
+	if req.parked {
+		return
+	}
+	kind := CallKind{Code: req.Code, ResponseCode: onewayCode}
+	if resp != nil {
+		kind.ResponseCode = resp.Code
+	}
+	p.srv.calls.add(kind, 1, p.srv.opts.Now().Sub(j.arrived))
 	if resp == nil {
 		return
 	}

@@ -121,6 +121,9 @@ func (p *Parked) Reply(c *codec.Command) error {
 		release(c)
 		return nil
 	}
+	if p.server != nil {
+		p.server.calls.add(CallKind{Code: p.Code, ResponseCode: c.Code, Parked: true}, 1, p.server.opts.Now().Sub(p.Arrived))
+	}
 	c.Opaque = p.opaque
 	c.Flag |= codec.FlagResponse
 	return p.Conn.Send(c)

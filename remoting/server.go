@@ -34,6 +34,7 @@ type Server struct {
 	pools     [poolKinds]*Pool
 	buffers   buffers
 	stats     stats
+	calls     callCounters
 
 	conns    atomic.Int64
 	parked   atomic.Int64

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -610,4 +611,30 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 	eventually(t, "goroutines have ended", func() bool { return runtime.NumGoroutine() <= goroutines+1 }) // this one
 	require.LessOrEqual(t, descriptors(), files)
+}
+
+func TestCallsAreCountedByCodeAndAnswer(t *testing.T) {
+	t.Parallel()
+	const codePark = 1000
+	parked := make(chan *Parked, 1)
+	s := serve(t, []Entry{{Code: codeEcho, Inline: true, Handler: echo}, {Code: codePark, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
+		parked <- req.Park()
+		return nil, nil
+	}}}, nil)
+	c := dial(t, s)
+	c.send(request(codeEcho, 1, "a"), request(codeEcho, 2, "b"), oneway(codeEcho, 3, "c"), request(codePark, 4, ""))
+	c.receive()
+	c.receive()
+	p := receives(t, "parked request", parked)
+	require.NoError(t, p.Reply(p.Response(19)))
+	c.receive()
+	counts := func() map[CallKind]int64 {
+		m := make(map[CallKind]int64)
+		for _, call := range s.Calls() {
+			m[call.CallKind] = call.Count
+		}
+		return m
+	}
+	want := map[CallKind]int64{{Code: codeEcho}: 2, {Code: codeEcho, ResponseCode: onewayCode}: 1, {Code: codePark, ResponseCode: 19, Parked: true}: 1}
+	eventually(t, "calls are counted", func() bool { return maps.Equal(want, counts()) })
 }

@@ -47,6 +47,9 @@ func (b banner) print(w io.Writer) {
 				line("VIP port", "%-22s clients are given  %s", addr, netip.AddrPortFrom(b.broker.Addr.Addr(), addr.Port()))
 			}
 		}
+		if addr := b.broker.HTTPAddr(); addr.IsValid() {
+			line("metrics", "%-22s /metrics, /healthz, /readyz", addr)
+		}
 		if data, err := filepath.Abs(b.data); err == nil {
 			line("data", "%s", data)
 		}

@@ -73,6 +73,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 func (f *serverFlags) brokerConfig(cmd *cobra.Command, log *slog.Logger) (broker.Config, error) {
 	cfg := broker.DefaultConfig()
 	cfg.NamesrvAddrs, cfg.StoreRoot, cfg.ListenPort = "", f.data, f.listenOnPort
+	cfg.HTTP.Exporter, cfg.HTTP.Optional = "PROM", true
 	if f.conf != "" {
 		if err := cfg.Load(f.conf, log); err != nil {
 			return cfg, err
