@@ -169,9 +169,10 @@ func (b *Broker) topicExists(topic string) bool {
 
 func (b *Broker) storeOptions(cfg Config) store.Options {
 	opts := store.DefaultOptions(cfg.StoreRoot)
-	if cfg.CommitLogDir != "" {
-		opts.CommitLogDir = cfg.CommitLogDir
+	if dirs := store.SplitLogDirs(cfg.CommitLogDir); len(dirs) > 0 {
+		opts.CommitLogDir, opts.MoreLogDirs = dirs[0], dirs[1:]
 	}
+	opts.ReadOnlyLogDirs = store.SplitLogDirs(cfg.ReadOnlyLogDirs)
 	opts.SegmentBytes, opts.QueueSegmentEntries = cfg.SegmentBytes, int(cfg.QueueSegmentBytes/20)
 	if cfg.FlushDiskType == "SYNC_FLUSH" {
 		opts.FlushMode = store.FlushSync

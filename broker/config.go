@@ -72,6 +72,7 @@ type Config struct {
 
 	StoreRoot           string
 	CommitLogDir        string
+	ReadOnlyLogDirs     string
 	SegmentBytes        int64
 	QueueSegmentBytes   int64
 	FlushDiskType       string
@@ -92,6 +93,10 @@ type Config struct {
 	ColdTransferCount   int32
 	InMemoryMaxRatio    int32
 	StoreType           string
+	ConfigManager       string
+	QueuesTwice         bool
+	TimerRocksDB        bool
+	TransactionRocksDB  bool
 	DLedgerCommitLog    bool
 	ControllerMode      bool
 	ACL                 bool
@@ -136,7 +141,7 @@ func DefaultConfig() Config {
 		IndexEnable: true, IndexSlots: 5_000_000, IndexEntries: 20_000_000, QueryMaxNum: 32,
 		MessageDelayLevel: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
 		CheckCRCOnRecover: true, HotTransferBytes: 256 << 10, HotTransferCount: 32, ColdTransferBytes: 64 << 10,
-		ColdTransferCount: 8, FilterDataCleanTime: 24 * time.Hour, InMemoryMaxRatio: 40, StoreType: "default", MaxIdle: 120 * time.Second,
+		ColdTransferCount: 8, FilterDataCleanTime: 24 * time.Hour, InMemoryMaxRatio: 40, StoreType: "default", ConfigManager: "v1", MaxIdle: 120 * time.Second,
 		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000,
@@ -192,6 +197,14 @@ func (c *Config) validate() error {
 		return fmt.Errorf("aclEnable, authenticationEnabled or authorizationEnabled is true: this version does not check credentials; remove the key to run without them")
 	case c.StoreType != "default":
 		return fmt.Errorf("storeType=%s: RocksDB queues are not readable here; only storeType=default is", c.StoreType)
+	case c.ConfigManager == "v2":
+		return fmt.Errorf("configManagerVersion=%s: tables in RocksDB are not readable here; export them to JSON with Apache's mqadmin rocksDBConfigToJson and use v1", c.ConfigManager)
+	case c.QueuesTwice:
+		return fmt.Errorf("rocksdbCQDoubleWriteEnable=true: queues are kept as files only here; remove the key")
+	case c.TimerRocksDB:
+		return fmt.Errorf("timerRocksDBEnable=true: timer messages in RocksDB are not readable here; switch Apache's broker back to the file timer and remove the key")
+	case c.TransactionRocksDB:
+		return fmt.Errorf("transRocksDBEnable=true: transactions in RocksDB are not readable here; let Apache's broker end them without the key first")
 	}
 	return nil
 }

@@ -99,6 +99,12 @@ var keyTable = codec.SettingKeys[Config]{
 	"metricsPromExporterPort":           codec.NumberKey(func(c *Config) *int { return &c.HTTP.Port }, 0, 65535),
 	"pprofEnable":                       codec.BoolKey(func(c *Config) *bool { return &c.HTTP.Pprof }),
 	"filterDataCleanTimeSpan":           millis(func(c *Config) *time.Duration { return &c.FilterDataCleanTime }),
+
+	"readOnlyCommitLogStorePaths": codec.TextKey(func(c *Config) *string { return &c.ReadOnlyLogDirs }),
+	"configManagerVersion":        codec.TextKey(func(c *Config) *string { return &c.ConfigManager }),
+	"rocksdbCQDoubleWriteEnable":  codec.BoolKey(func(c *Config) *bool { return &c.QueuesTwice }),
+	"timerRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TimerRocksDB }),
+	"transRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TransactionRocksDB }),
 }
 
 // Text prints every key that has an effect here, one key=value a line in alphabetical order.

@@ -79,6 +79,11 @@ func TestValidateRefusesWhatCannotWork(t *testing.T) {
 		"enableControllerMode":  func(c *Config) { c.ControllerMode = true },
 		"authenticationEnabled": func(c *Config) { c.Authentication = true },
 		"storeType":             func(c *Config) { c.StoreType = "defaultRocksDB" },
+		"configManagerVersion":  func(c *Config) { c.ConfigManager = "v2" },
+		"rocksdbCQDoubleWrite":  func(c *Config) { c.QueuesTwice = true },
+		"timerRocksDBEnable":    func(c *Config) { c.TimerRocksDB = true },
+		"transRocksDBEnable":    func(c *Config) { c.TransactionRocksDB = true },
+		"enableDLegerCommitLog": func(c *Config) { c.DLedgerCommitLog = true },
 		"brokerName":            func(c *Config) { c.Name = "" },
 		"listenPort":            func(c *Config) { c.ListenPort = 1 },
 	} {

@@ -2,6 +2,10 @@ package compat
 
 import (
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,14 +23,21 @@ func TestTakeOver(t *testing.T) {
 	for _, end := range []struct {
 		name string
 		with func(*Target, testing.TB)
+		dirs int // of the commit log
 	}{
-		{"after a clean stop", (*Target).StopBroker},
-		{"after a kill", (*Target).KillBroker},
+		{"after a clean stop", (*Target).StopBroker, 1},
+		{"after a kill", (*Target).KillBroker, 1},
+		{"with a log in three directories after a clean stop", (*Target).StopBroker, 3},
+		{"with a log in three directories after a kill", (*Target).KillBroker, 3},
 	} {
 		t.Run(end.name, func(t *testing.T) {
+			var dirs []string
+			for range end.dirs {
+				dirs = append(dirs, t.TempDir())
+			}
 			// messageIndexSafe: without it Apache's recovery forgets the keys of messages before the checkpoint.
 			tg := onOwn(t, WithConf("mappedFileSizeCommitLog", "1048576"), WithConf("flushConsumerOffsetInterval", "1000"),
-				WithConf("messageIndexSafe", "true"))
+				WithConf("messageIndexSafe", "true"), WithConf("storePathCommitLog", strings.Join(dirs, ",")))
 			besideApache(t)
 			ours := tg.launch
 			apache, err := newApacheLauncher()
@@ -39,7 +50,24 @@ func TestTakeOver(t *testing.T) {
 				tg.StartBroker(t)
 				s.check(t)
 			}
+			requireTurns(t, dirs, 1048576)
 		})
+	}
+}
+
+// requireTurns looks whether each segment lies in the directory whose turn it was, and none is empty.
+func requireTurns(t *testing.T, dirs []string, segmentBytes int64) {
+	t.Helper()
+	slices.Sort(dirs)
+	for i, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.NotEmpty(t, entries)
+		for _, e := range entries {
+			base, err := strconv.ParseInt(e.Name(), 10, 64)
+			require.NoError(t, err)
+			require.EqualValues(t, i, base/segmentBytes%int64(len(dirs)), e.Name())
+		}
 	}
 }
 

@@ -45,10 +45,7 @@ func (l *commitLog) startAppends(physOffset int64) error {
 	if n := len(list); n > 0 && physOffset < list[n-1].end() {
 		l.cur = list[n-1]
 	} else {
-		seg, err := createSegment(l.dir, physOffset, l.opts.SegmentBytes, l.faults)
-		if err == nil {
-			err = syncDir(l.dir)
-		}
+		seg, err := l.create(physOffset, 0)
 		if err != nil {
 			return err
 		}

@@ -190,15 +190,9 @@ func (f *feeder) stepTo(ready, limit int64) int64 {
 // makeNext creates the segment after cur, with its first bytes ready.
 func (f *feeder) makeNext(cur *segment, want int64) error {
 	l := f.log
-	next, err := createSegment(l.dir, cur.end(), l.opts.SegmentBytes, l.faults)
+	next, err := l.create(cur.end(), min(want, populateBytes))
 	if err != nil {
 		return err
-	}
-	if err = next.extend(min(want, populateBytes), l.opts.AllocChunkBytes); err == nil {
-		err = syncDir(l.dir)
-	}
-	if err != nil {
-		return errors.Join(err, next.remove())
 	}
 	f.next.Store(next)
 	return nil

@@ -82,27 +82,6 @@ func removeAbort(dir string) error {
 	return syncDir(dir)
 }
 
-// refuseForeign returns ErrForeign for a directory whose messages or queues are kept in a way this store does not read.
-// It touches nothing. Apache: DLedgerCommitLog, RocksDBConsumeQueueStore.
-func refuseForeign(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list store directory: %w", err)
-	}
-	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), "dledger-") {
-			return fmt.Errorf("%w: %s holds a DLedger log (%s)", ErrForeign, dir, e.Name())
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "consumequeue_r", "CURRENT")); err == nil && !hasEntries(filepath.Join(dir, "consumequeue")) {
-		return fmt.Errorf("%w: %s keeps its queues in RocksDB (consumequeue_r)", ErrForeign, dir)
-	}
-	return nil
-}
-
 func hasEntries(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	return err == nil && len(entries) > 0

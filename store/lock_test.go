@@ -76,19 +76,6 @@ func TestLockAgainstJava(t *testing.T) {
 	require.Equal(t, 3, exit.ExitCode())
 }
 
-func TestForeignDirectoriesAreNotTouched(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"dledger-n0/data", "consumequeue_r/CURRENT"} {
-		o := testOptions(t)
-		require.NoError(t, os.MkdirAll(filepath.Join(o.Dir, name), 0o755))
-		_, err := Open(o)
-		require.ErrorIs(t, err, ErrForeign)
-		entries, err := os.ReadDir(o.Dir)
-		require.NoError(t, err)
-		require.Len(t, entries, 1)
-	}
-}
-
 func TestNotWritable(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {

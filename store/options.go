@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,11 @@ type Options struct {
 	Dir string
 	// CommitLogDir holds the commit log segments. The default value is Dir/commitlog.
 	CommitLogDir string
+	// MoreLogDirs are further directories of the commit log: new segments take turns over CommitLogDir and these. The default
+	// value is nil.
+	MoreLogDirs []string
+	// ReadOnlyLogDirs are directories with segments that are read and get no new ones beside them. The default value is nil.
+	ReadOnlyLogDirs []string
 	// SegmentBytes is the length of a new commit log segment; existing ones keep theirs. The default value is 1 GiB.
 	SegmentBytes int64
 	// QueueSegmentEntries is the number of entries of a new consume queue file. The default value is 300,000.
@@ -155,6 +161,10 @@ func (o *Options) validate() error {
 	}
 	if o.CommitLogDir == "" {
 		o.CommitLogDir = filepath.Join(o.Dir, "commitlog")
+	}
+	if writable, _ := logDirsOf(o); len(writable) == 0 {
+		return fmt.Errorf("all directories of the commit log (%s) are read-only: name one more that segments can be written to",
+			strings.Join(o.ReadOnlyLogDirs, ", "))
 	}
 	switch {
 	case o.SegmentBytes < 4096 || o.SegmentBytes > 1<<31-1:

@@ -12,37 +12,34 @@ import (
 	"sync/atomic"
 )
 
-// segments is the row of files of the commit log, ascending. Readers take the slice as it is; a change makes a new one.
+// segments is the row of files of the commit log, ascending, in whatever directories they lie. Readers take the slice as it is; a change makes a new one.
 // Apache: MappedFileQueue.
 type segments struct {
-	dir    string
+	dirs   logDirs
 	faults faultFunc
 
 	mu   sync.Mutex // guards changes of list
 	list atomic.Pointer[[]*segment]
 }
 
-// load maps all segments in the directory. An empty last file is removed: its creation was cut off.
+// load maps all segments in the directories. An empty last file is removed: its creation was cut off.
 func (l *segments) load(newBytes int64, logger *slog.Logger) error {
 	l.list.Store(new([]*segment))
-	if err := os.MkdirAll(l.dir, 0o755); err != nil {
-		return fmt.Errorf("make commit log directory: %w", err)
-	}
-	entries, err := os.ReadDir(l.dir)
-	if err != nil {
-		return fmt.Errorf("list commit log: %w", err)
-	}
-	var names []string // sorted, which is by position
-	for _, e := range entries {
-		if _, ok := segmentBase(e.Name()); !ok || e.IsDir() {
-			logger.Warn("not a commit log segment, left alone", "path", filepath.Join(l.dir, e.Name()))
-			continue
+	for _, dir := range l.dirs.all() {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make commit log directory: %w", err)
 		}
-		names = append(names, e.Name())
+	}
+	paths, others, err := l.dirs.segmentPaths()
+	if err != nil {
+		return err
+	}
+	for _, path := range others {
+		logger.Warn("not a commit log segment, left alone", "path", path)
 	}
 	var list []*segment
-	for i, name := range names {
-		seg, err := l.loadOne(name, i == len(names)-1, list, newBytes, logger)
+	for i, path := range paths {
+		seg, err := l.loadOne(path, i == len(paths)-1, list, newBytes, logger)
 		if err != nil {
 			releaseAll(list)
 			return err
@@ -55,9 +52,8 @@ func (l *segments) load(newBytes int64, logger *slog.Logger) error {
 	return nil
 }
 
-func (l *segments) loadOne(name string, last bool, before []*segment, newBytes int64, logger *slog.Logger) (*segment, error) {
-	path := filepath.Join(l.dir, name)
-	base, _ := segmentBase(name)
+func (l *segments) loadOne(path string, last bool, before []*segment, newBytes int64, logger *slog.Logger) (*segment, error) {
+	base, _ := segmentBase(filepath.Base(path))
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("open commit log segment: %w", err)

@@ -171,7 +171,8 @@ func Open(opts Options) (*Store, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if err := refuseForeign(opts.Dir); err != nil {
+	writable, readOnly := logDirsOf(&opts)
+	if err := refuseForeign(opts.Dir, append(writable, readOnly...)); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
@@ -203,7 +204,8 @@ func newStore(opts Options) *Store {
 		s.host.flag = codec.SysStoreHostV6
 	}
 	s.log = &commitLog{opts: &s.opts}
-	s.log.dir, s.log.faults = opts.CommitLogDir, opts.Faults
+	s.log.dirs.writable, s.log.dirs.readOnly = logDirsOf(&s.opts)
+	s.log.faults = opts.Faults
 	s.log.list.Store(new([]*segment))
 	s.queues = newQueues(&s.opts, s.log.minPhys)
 	s.index = &indexer{log: s.log}
