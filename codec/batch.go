@@ -58,6 +58,16 @@ func (it *BatchIter) fail() bool {
 	return false
 }
 
+// CountBatch returns the number of entries of a batch body. ErrShort, with the place, says that it is none. Apache:
+// MessageDecoder.countInnerMsgNum.
+func CountBatch(body []byte) (n int, err error) {
+	it := NewBatchIter(body)
+	for it.Next() {
+		n++
+	}
+	return n, it.Err()
+}
+
 // AppendBatchEntry writes one entry of a batch body as clients do, magic and CRC zero. Properties are at most
 // MaxPropertiesBytes.
 func AppendBatchEntry(dst []byte, flag int32, body, properties []byte) []byte {

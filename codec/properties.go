@@ -6,6 +6,9 @@ import "bytes"
 const (
 	propNameEnd = 1
 	propEnd     = 2
+
+	// PropertyEnd ends a pair.
+	PropertyEnd byte = propEnd
 )
 
 // Property keys the server reads or writes. Apache: MessageConst.

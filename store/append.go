@@ -18,7 +18,12 @@ type record struct {
 	sysFlag int32
 	v2      bool
 	topic   string
+	count   int32 // messages: more than one in an inner batch
 	content
+
+	// late are properties behind those of content which are known only under the append lock, lateLen bytes of them.
+	late    [maxInnerPropsBytes]byte
+	lateLen int
 }
 
 // content is what the messages of one batch do not have in common.
@@ -37,7 +42,7 @@ func (r *record) encode(m *Message, host *storeHost) {
 	if a := m.BornHost.Addr(); a.Is6() && !a.Is4In6() {
 		sysFlag |= codec.SysBornHostV6
 	}
-	r.sysFlag, r.topic = sysFlag, m.Topic
+	r.sysFlag, r.topic, r.count = sysFlag, m.Topic, 1
 	r.v2 = len(m.Topic) > codec.MaxTopicV1Bytes
 	r.headLen = codec.PosBody(sysFlag) + 4
 	r.timeAt = codec.PosStoreTimestamp(sysFlag)
@@ -84,9 +89,10 @@ func (r *record) place(dst []byte, queueOffset, physOffset, storeMs int64) {
 	dst[n] = byte(len(r.topic))
 	n++
 	n += copy(dst[n:], r.topic)
-	binary.BigEndian.PutUint16(dst[n:], uint16(len(r.props)))
+	binary.BigEndian.PutUint16(dst[n:], uint16(len(r.props)+r.lateLen))
 	n += 2
-	copy(dst[n:], r.props)
+	n += copy(dst[n:], r.props)
+	copy(dst[n:], r.late[:r.lateLen])
 }
 
 // finish writes the size, with which the bytes of place become a record: a process that is killed in the middle of an
@@ -103,19 +109,37 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	}
 	var rec record
 	rec.encode(m, &s.host)
-	rec.content = rec.contentOf(m.Flag, m.Body, m.Properties, m.TagsCode)
-	if err := s.checkSize(rec.size); err != nil {
+	props, inner := m.Properties, m.SysFlag&codec.SysInnerBatch != 0
+	if inner {
+		n, err := countInner(m)
+		if err != nil {
+			return err
+		}
+		rec.count, props = n, tidyInner(props)
+	}
+	rec.content = rec.contentOf(m.Flag, m.Body, props, m.TagsCode)
+	room := rec.size
+	if inner {
+		room += maxInnerPropsBytes
+	}
+	if err := s.checkSize(room); err != nil {
 		return err
 	}
 	q, err := s.queueFor(m)
 	if err != nil {
 		return err
 	}
+	if inner && !q.isBatch() {
+		return fmt.Errorf("%w: inner batch for topic %s, whose queue.type is not BatchCQ", ErrIllegal, m.Topic)
+	}
 	l := s.log
 	l.mu.Lock()
 	if q.removed {
 		l.mu.Unlock()
 		return s.Put(m, r) // its topic was deleted since; there is a new queue
+	}
+	if inner {
+		rec.wrap(q.next)
 	}
 	from := l.cur.base + l.pos
 	seg, err := l.reserve(int64(rec.size))
@@ -140,7 +164,7 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 	case codec.SysPrepared, codec.SysRollback: // no queue entry, hence no offset
 	default:
 		queueOffset = q.next
-		q.next++
+		q.next += int64(rec.count)
 	}
 	rec.place(dst, queueOffset, physOffset, now)
 	s.dispatcher.push(dispatchItem{
@@ -151,8 +175,9 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 		tagsCode:    rec.tagsCode,
 		storeMs:     now,
 		size:        int32(rec.size),
-		propsLen:    int32(len(rec.props)),
+		propsLen:    int32(len(rec.props) + rec.lateLen),
 		sysFlag:     rec.sysFlag,
+		count:       rec.count,
 	})
 	r.QueueOffset, r.PhysOffset, r.EndOffset, r.StoreTimestampMs = queueOffset, physOffset, physOffset+int64(rec.size), now
 }
@@ -164,8 +189,9 @@ func (s *Store) PutBatch(m *Message, r *BatchPutResult) error {
 	if err := s.checkPut(m, len(m.Body), 0); err != nil {
 		return err
 	}
-	if len(m.Properties) > 0 || codec.TransactionType(m.SysFlag) != codec.SysNotTransaction || len(m.Topic) > codec.MaxTopicV1Bytes {
-		return fmt.Errorf("%w: batch with properties, transaction or a long topic", ErrIllegal)
+	if len(m.Properties) > 0 || codec.TransactionType(m.SysFlag) != codec.SysNotTransaction || len(m.Topic) > codec.MaxTopicV1Bytes ||
+		m.SysFlag&codec.SysInnerBatch != 0 {
+		return fmt.Errorf("%w: batch with properties, transaction, a long topic or inner batches", ErrIllegal)
 	}
 	defer r.forget()
 	total, err := s.encodeBatch(m, r)
@@ -290,8 +316,6 @@ func (s *Store) checkPut(m *Message, bodyLen, propsLen int) error {
 		return fmt.Errorf("%w: properties of %d bytes, at most %d are possible", ErrMessageTooLarge, propsLen, codec.MaxPropertiesBytes)
 	case m.QueueID < 0:
 		return fmt.Errorf("%w: queue %d", ErrIllegal, m.QueueID)
-	case m.SysFlag&codec.SysInnerBatch != 0:
-		return fmt.Errorf("%w: inner batch", ErrIllegal)
 	}
 	if err := s.dispatcher.stuck.Load(); err != nil {
 		return *err

@@ -20,8 +20,11 @@ func (s *Store) timed(topic string, queueID int32) (timed, bool) {
 // storeTime is the store time in ms of the message at queueOffset, -1 when there is none.
 func (t timed) storeTime(queueOffset int64) int64 {
 	e, ok := t.q.entry(queueOffset)
-	if !ok {
+	switch {
+	case !ok:
 		return -1
+	case t.q.isBatch() && e.physOffset >= t.s.log.minPhys():
+		return e.storeMs
 	}
 	return t.s.log.storeTimeAt(e.physOffset, int64(e.size))
 }
@@ -37,8 +40,11 @@ func (t timed) first(passes func(storeMs int64) bool) int64 {
 // when all are, the maximum when none is. Apache: ConsumeQueue.binarySearchInQueueByTime.
 func (s *Store) QueueOffsetByTime(topic string, queueID int32, timestampMs int64) int64 {
 	t, ok := s.timed(topic, queueID)
-	if !ok {
+	switch {
+	case !ok:
 		return 0
+	case t.q.isBatch():
+		return t.q.byTime(t.min, timestampMs)
 	}
 	return t.first(func(ms int64) bool { return ms >= timestampMs })
 }
@@ -47,8 +53,11 @@ func (s *Store) QueueOffsetByTime(topic string, queueID int32, timestampMs int64
 // minimum when none is.
 func (s *Store) QueueOffsetByTimeUpper(topic string, queueID int32, timestampMs int64) int64 {
 	t, ok := s.timed(topic, queueID)
-	if !ok {
+	switch {
+	case !ok:
 		return 0
+	case t.q.isBatch():
+		return t.q.byTimeUpper(t.min, timestampMs)
 	}
 	return max(t.first(func(ms int64) bool { return ms > timestampMs })-1, t.min)
 }

@@ -24,17 +24,22 @@ const (
 	blankEntrySize = math.MaxInt32
 )
 
-// entry is one line of a queue.
+// entry is one line of a queue: of one message, or of a record with several in a batch queue.
 type entry struct {
 	physOffset int64
 	size       int32
+	count      int32 // messages
 	tagsCode   int64
+	// queueOffset is that of the first message. storeMs is known in a batch queue only.
+	queueOffset, storeMs int64
 }
 
+// entryAt reads the three numbers that entries of all kinds begin with.
 func entryAt(b []byte) entry {
 	return entry{
 		physOffset: int64(binary.BigEndian.Uint64(b)),
 		size:       int32(binary.BigEndian.Uint32(b[8:])),
+		count:      1,
 		tagsCode:   int64(binary.BigEndian.Uint64(b[12:])),
 	}
 }
@@ -47,16 +52,22 @@ func putEntry(b []byte, e entry) {
 }
 
 // written tells an entry from the zeros behind the last one.
-func (e entry) written() bool { return e.physOffset >= 0 && e.size > 0 }
+func (e entry) written() bool {
+	return e.physOffset >= 0 && e.size > 0 && e.count > 0 && e.queueOffset >= 0
+}
+
+// end is the queue offset after the last message.
+func (e entry) end() int64 { return e.queueOffset + int64(e.count) }
 
 // errGone says that a queue was deleted while somebody had it in hand.
 var errGone = errors.New("queue is deleted")
 
-// queue is the consume queue of one topic and queue id: an array of entries in files, which are mapped while they are in
+// queue is the consume queue of one topic and queue id: a row of entries in files, which are mapped while they are in
 // use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
-// queueFile. Apache: ConsumeQueue.
+// queueFile. Apache: ConsumeQueue, BatchConsumeQueue.
 type queue struct {
 	all      *queues
+	kind     queueKind
 	topic    string
 	id       int32
 	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times
@@ -70,8 +81,11 @@ type queue struct {
 
 	mu      sync.Mutex // guards what follows
 	files   []*queueFile
+	end     int64 // position after the last entry
 	maxPhys int64 // physical offset after the last entry's record
 	gone    bool  // files are removed
+
+	faulty atomic.Bool // an entry was found damaged, and said so
 
 	arrival Arrival // of the dispatcher's batch; belongs to the dispatcher
 	touched bool    // arrival is in use
@@ -83,6 +97,7 @@ type queueFile struct {
 	base      int64 // position in the queue, in bytes
 	size      int64
 	allocated int64 // has blocks up to here
+	first     int64 // queue offset of the first entry, or unknownFirst; of batch queues
 	m         *segment
 	recent    atomic.Bool // looked at since the cache's hand passed
 	slot      int         // in the cache, while m is set
@@ -93,7 +108,7 @@ type queueFile struct {
 }
 
 func (q *queue) dir() string {
-	return filepath.Join(q.all.root, q.topic, strconv.Itoa(int(q.id)))
+	return filepath.Join(q.all.rootOf(q.kind), q.topic, strconv.Itoa(int(q.id)))
 }
 
 // fileLocked returns the file that holds the byte at pos, or nil.
@@ -127,70 +142,74 @@ func (q *queue) mapLocked(f *queueFile) error {
 	return nil
 }
 
-// view returns the entries from queueOffset on that lie in one file and before limit, with a reference on the file; a
-// nil segment when no file holds them. With hotOnly it returns ErrCold instead of opening a file.
-func (q *queue) view(queueOffset, limit int64, hotOnly bool) (*segment, []byte, error) {
+// view returns the entries from that of queueOffset on that lie in one file, with a reference on the file; a nil segment
+// when no file holds them. With hotOnly it returns ErrCold instead of opening a file.
+func (q *queue) view(queueOffset int64, hotOnly bool) (*segment, []byte, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gone {
 		return nil, nil, errGone
 	}
-	f := q.fileLocked(queueOffset * entryBytes)
-	if f == nil || queueOffset >= limit {
+	pos, err := q.kind.findLocked(q, queueOffset, hotOnly)
+	if err != nil {
+		return nil, nil, err
+	}
+	f := q.fileLocked(pos)
+	if f == nil || pos >= q.end {
 		return nil, nil, nil
 	}
-	if f.m == nil && hotOnly {
-		return nil, nil, ErrCold
-	}
-	if err := q.mapLocked(f); err != nil {
+	if err := q.openLocked(f, hotOnly); err != nil {
 		return nil, nil, err
 	}
 	f.m.acquire()
-	return f.m, f.m.data[queueOffset*entryBytes-f.base : min(limit*entryBytes-f.base, f.size)], nil
+	return f.m, f.m.data[pos-f.base : min(q.end-f.base, f.size)], nil
 }
 
-// entry returns what the queue holds at queueOffset.
+// entry returns the entry that holds queueOffset, in a batch queue the one behind it when none does.
 func (q *queue) entry(queueOffset int64) (entry, bool) {
-	if queueOffset < 0 {
+	if queueOffset < 0 || queueOffset >= q.max.Load() {
 		return entry{}, false
 	}
-	seg, b, err := q.view(queueOffset, q.max.Load(), false)
-	if err != nil || seg == nil || len(b) < entryBytes {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone {
 		return entry{}, false
 	}
-	defer seg.release()
-	return entryAt(b), true
+	e, err := q.entryLocked(queueOffset)
+	return e, err == nil && e.count > 0
 }
 
-// put writes the entry at queueOffset and makes it visible. In a queue without files queueOffset may be any; otherwise it
-// must be max.
-func (q *queue) put(queueOffset int64, e entry, storeTimestampMs int64) error {
+// put writes an entry and makes it visible. In a queue without files its offset may be any; otherwise it must be max, or
+// in a batch queue above.
+func (q *queue) put(e entry) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gone {
 		return nil
 	}
-	pos := queueOffset * entryBytes
+	pos, n := q.kind.putPos(e.queueOffset, q.end), q.kind.entryBytes()
 	f := q.fileLocked(pos)
 	if f == nil {
 		var err error
-		if f, err = q.growLocked(pos); err != nil {
+		if f, err = q.growLocked(pos, e.queueOffset); err != nil {
 			return err
 		}
 	}
-	if err := q.writableLocked(f, pos-f.base+entryBytes); err != nil {
+	if err := q.writableLocked(f, pos-f.base+n); err != nil {
 		return err
 	}
-	putEntry(f.m.data[pos-f.base:], e)
-	q.dirtyLocked(f, pos-f.base, pos-f.base+entryBytes, storeTimestampMs)
+	q.kind.encode(f.m.data[pos-f.base:], e)
+	q.dirtyLocked(f, pos-f.base, pos-f.base+n, e.storeMs)
+	q.end = pos + n
 	q.maxPhys = e.physOffset + int64(e.size)
-	q.max.Store(queueOffset + 1)
+	q.max.Store(e.end())
 	return nil
 }
 
-// growLocked creates the file for pos, filled with blanks below it when it is the queue's first.
-func (q *queue) growLocked(pos int64) (*queueFile, error) {
-	size := int64(q.all.opts.QueueSegmentEntries) * entryBytes
+// growLocked creates the file for the entry of queueOffset at pos. When it is the queue's first, it is filled with blanks
+// below pos.
+func (q *queue) growLocked(pos, queueOffset int64) (*queueFile, error) {
+	size := q.kind.fileBytes(q.all.opts)
 	base := pos / size * size
 	first := len(q.files) == 0
 	if !first {
@@ -204,7 +223,7 @@ func (q *queue) growLocked(pos int64) (*queueFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &queueFile{q: q, base: base, size: size, m: m, fresh: true}
+	f := &queueFile{q: q, base: base, size: size, first: unknownFirst, m: m, fresh: true}
 	if first && pos > base {
 		if err := q.writableLocked(f, pos-base); err != nil {
 			return nil, errors.Join(err, m.remove())
@@ -218,9 +237,10 @@ func (q *queue) growLocked(pos int64) (*queueFile, error) {
 	q.all.cache.add(f)
 	q.files = append(q.files, f)
 	if first {
-		q.min.Store(pos / entryBytes)
+		q.min.Store(queueOffset)
 		q.minFor.Store(q.all.logMin())
-		q.max.Store(pos / entryBytes)
+		q.max.Store(queueOffset)
+		q.end = pos
 	}
 	return f, nil
 }
@@ -255,10 +275,14 @@ func (q *queue) dirtyLocked(f *queueFile, from, to, storeTimestampMs int64) {
 }
 
 // fill writes blanks for the entries in [max, queueOffset), whose records are lost. They lead readers to physOffset,
-// that of the record behind them.
+// that of the record behind them. A batch queue needs none.
 func (q *queue) fill(queueOffset, physOffset, storeTimestampMs int64) error {
+	if q.isBatch() {
+		return nil
+	}
 	for n := q.max.Load(); n < queueOffset; n++ {
-		if err := q.put(n, entry{physOffset: physOffset, size: blankEntrySize}, storeTimestampMs); err != nil {
+		blank := entry{queueOffset: n, count: 1, physOffset: physOffset, size: blankEntrySize, storeMs: storeTimestampMs}
+		if err := q.put(blank); err != nil {
 			return err
 		}
 	}
@@ -272,37 +296,53 @@ func (q *queue) minOffset(logMin int64) int64 {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	from := q.min.Load()
+	from, failed := q.kind.findLocked(q, q.min.Load(), false)
 	if len(q.files) > 0 {
-		from = max(from, q.files[0].base/entryBytes)
+		from = max(from, q.files[0].base)
 	}
-	limit := q.max.Load()
-	var failed error
-	n := sort.Search(int(max(limit-from, 0)), func(i int) bool {
-		e, err := q.entryLocked(from + int64(i))
+	least, width := q.max.Load(), q.kind.entryBytes()
+	n := int(max(q.end-from, 0) / width)
+	first := sort.Search(n, func(i int) bool {
+		e, err := q.entryAtLocked(from + int64(i)*width)
 		if err != nil {
 			failed = err
 		}
 		return e.physOffset >= logMin && (e.physOffset > 0 || e.size != blankEntrySize)
 	})
+	if first < n && failed == nil {
+		var e entry
+		e, failed = q.entryAtLocked(from + int64(first)*width)
+		least = e.queueOffset
+	}
 	if failed != nil {
 		q.all.opts.Logger.Error("queue's first offset is unknown", "topic", q.topic, "queue", q.id, "err", failed)
 		return q.min.Load()
 	}
-	q.min.Store(from + int64(n))
+	q.min.Store(least)
 	q.minFor.Store(logMin)
-	return q.min.Load()
+	return least
 }
 
+// entryLocked returns the entry that holds queueOffset, in a batch queue the one behind it when none does, and one without
+// messages when there is none.
 func (q *queue) entryLocked(queueOffset int64) (entry, error) {
-	f := q.fileLocked(queueOffset * entryBytes)
+	pos, err := q.kind.findLocked(q, queueOffset, false)
+	if err != nil {
+		return entry{}, err
+	}
+	return q.entryAtLocked(pos)
+}
+
+// entryAtLocked returns the entry at a position, one without messages when no file has it.
+func (q *queue) entryAtLocked(pos int64) (entry, error) {
+	f := q.fileLocked(pos)
 	if f == nil {
 		return entry{}, nil
 	}
 	if err := q.mapLocked(f); err != nil {
 		return entry{}, err
 	}
-	return entryAt(f.m.data[queueOffset*entryBytes-f.base:]), nil
+	return q.kind.decode(f.m.data[pos-f.base:], pos), nil
 }
 
 // load finds the files of the queue and its last entry whose record lies before trimPhys; put goes on behind it.
@@ -346,25 +386,26 @@ func (q *queue) listLocked(logger *slog.Logger) error {
 			continue
 		}
 		n := len(q.files)
-		if size == 0 || size%entryBytes != 0 || base%entryBytes != 0 || n > 0 && q.files[n-1].base+q.files[n-1].size != base {
+		if width := q.kind.entryBytes(); size == 0 || size%width != 0 || base%width != 0 || n > 0 && q.files[n-1].base+q.files[n-1].size != base {
 			return fmt.Errorf("%w: queue file %s of %d bytes does not fit", ErrCorrupt, path, size)
 		}
-		q.files = append(q.files, &queueFile{q: q, base: base, size: size})
+		q.files = append(q.files, &queueFile{q: q, base: base, size: size, first: unknownFirst})
 	}
 	return nil
 }
 
-// findEndLocked makes max the first offset that is not written or whose record is not before trimPhys. The entries
-// before it are all good: they were flushed, or the log that trimPhys comes from says so.
+// findEndLocked makes end the position of the first entry that is not written or whose record is not before trimPhys, and
+// max the offset it has. The entries before it are all good: they were flushed, or the log that trimPhys comes from says
+// so.
 func (q *queue) findEndLocked(trimPhys int64) error {
-	first, limit := int64(0), int64(0)
+	first, limit, width := int64(0), int64(0), q.kind.entryBytes()
 	if n := len(q.files); n > 0 {
-		first = q.files[0].base / entryBytes
-		limit = (q.files[n-1].base + q.files[n-1].size) / entryBytes
+		first = q.files[0].base
+		limit = q.files[n-1].base + q.files[n-1].size
 	}
 	var failed error
-	n := sort.Search(int(limit-first), func(i int) bool {
-		e, err := q.entryLocked(first + int64(i))
+	n := sort.Search(int((limit-first)/width), func(i int) bool {
+		e, err := q.entryAtLocked(first + int64(i)*width)
 		if err != nil {
 			failed = err
 		}
@@ -373,21 +414,24 @@ func (q *queue) findEndLocked(trimPhys int64) error {
 	if failed != nil {
 		return failed
 	}
-	end := first + int64(n)
-	q.max.Store(end)
-	q.min.Store(min(q.min.Load(), end))
+	q.end = first + int64(n)*width
 	q.maxPhys = 0
+	last, err := q.entryAtLocked(max(q.end-width, first))
+	if err != nil {
+		return err
+	}
+	end := max(last.queueOffset, 0) // of the first one, with n == 0
 	if n > 0 {
-		last, err := q.entryLocked(end - 1)
-		if err != nil {
-			return err
-		}
+		end = last.end()
 		if last.size != blankEntrySize {
 			q.maxPhys = last.physOffset + int64(last.size)
 		}
 	}
+	q.max.Store(end)
+	q.min.Store(min(q.min.Load(), end))
 	for _, f := range q.files {
-		f.allocated = min(max(roundUp(end*entryBytes-f.base, 4096), 0), f.size)
+		f.allocated = min(max(roundUp(q.end-f.base, 4096), 0), f.size)
+		f.first = unknownFirst
 	}
 	return nil
 }
@@ -397,7 +441,7 @@ func (q *queue) findEndLocked(trimPhys int64) error {
 func (q *queue) cut(hard bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	pos := q.max.Load() * entryBytes
+	pos := q.end
 	for n := len(q.files); n > 0 && q.files[n-1].base >= pos; n = len(q.files) {
 		f := q.files[n-1]
 		q.files = q.files[:n-1]
@@ -414,7 +458,7 @@ func (q *queue) cut(hard bool) error {
 	if err := q.mapLocked(f); err != nil {
 		return err
 	}
-	if !hard && allZero(f.m.data[pos-f.base:][:entryBytes]) {
+	if !hard && allZero(f.m.data[pos-f.base:][:q.kind.entryBytes()]) {
 		return nil
 	}
 	f.allocated = roundUp(pos-f.base, 4096)
@@ -438,7 +482,7 @@ func (q *queue) clear() error {
 	for _, f := range q.files {
 		q.dropLocked(f)
 	}
-	q.files, q.maxPhys = nil, 0
+	q.files, q.end, q.maxPhys = nil, 0, 0
 	q.max.Store(0)
 	q.min.Store(0)
 	if err := os.RemoveAll(q.dir()); err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type dispatchItem struct {
 	size        int32
 	propsLen    int32
 	sysFlag     int32
+	count       int32 // messages
 }
 
 // dispatcher makes records visible: it writes queue and index entries behind the appends, moves the dispatched
@@ -196,7 +198,7 @@ func (d *dispatcher) parse(from, to int64) (at int64, err error) {
 			if q == nil {
 				q = d.queues.findOrCreate(string(m.Topic), m.QueueID)
 			}
-			it := itemOf(&m, q)
+			it := itemOf(&m, q, d.opts.Logger)
 			err = d.deliver(&it, m.Properties)
 		}
 		seg.release()
@@ -208,7 +210,7 @@ func (d *dispatcher) parse(from, to int64) (at int64, err error) {
 	return from, nil
 }
 
-func itemOf(m *codec.Message, q *queue) dispatchItem {
+func itemOf(m *codec.Message, q *queue, logger *slog.Logger) dispatchItem {
 	it := dispatchItem{
 		q:           q,
 		physOffset:  m.PhysOffset,
@@ -217,6 +219,7 @@ func itemOf(m *codec.Message, q *queue) dispatchItem {
 		size:        m.TotalSizeBytes,
 		propsLen:    int32(len(m.Properties)),
 		sysFlag:     m.SysFlag,
+		count:       countIn(q, m, logger),
 	}
 	it.tagsCode = tagsCode(nil, false, m.Properties, m.StoreTimestampMs)
 	return it
@@ -228,14 +231,15 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 	if (d.index.live || q.schedule) && props == nil && it.propsLen > 0 {
 		props = d.propsOf(it)
 	}
-	if queued(it.sysFlag) {
+	if queued(it.sysFlag) && it.count > 0 {
 		tags := it.tagsCode
 		if q.schedule {
 			if due, ok := d.opts.DelayLevels.TagsCode(props, it.storeMs); ok {
 				tags = due
 			}
 		}
-		if err := q.put(it.queueOffset, entry{it.physOffset, it.size, tags}, it.storeMs); err != nil {
+		e := entry{physOffset: it.physOffset, size: it.size, count: it.count, tagsCode: tags, queueOffset: it.queueOffset, storeMs: it.storeMs}
+		if err := q.put(e); err != nil {
 			return err
 		}
 		d.touch(q, it, tags)
@@ -272,7 +276,7 @@ func (d *dispatcher) touch(q *queue, it *dispatchItem, tags int64) {
 	}
 	a := &q.arrival
 	a.SameTags = a.SameTags && a.TagsCode == tags
-	a.QueueOffset, a.PhysOffset, a.StoreTimestampMs = it.queueOffset, it.physOffset, it.storeMs
+	a.QueueOffset, a.PhysOffset, a.StoreTimestampMs = it.queueOffset+int64(it.count)-1, it.physOffset, it.storeMs
 }
 
 // announce calls OnArrival for the queues of the batch.

@@ -15,7 +15,7 @@ func (s *Store) Get(q *GetRequest, r *GetResult) error {
 	}
 	cq := s.queues.find(q.Topic, q.QueueID)
 	if cq == nil {
-		r.Status = NoMessageInQueue // Java makes the queue on the way
+		r.Status, r.MinQueueOffset = NoMessageInQueue, emptyMin(s.queues.kindOf(q.Topic)) // Java makes the queue on the way
 		return nil
 	}
 	r.MaxQueueOffset = cq.max.Load()
@@ -26,7 +26,7 @@ func (s *Store) Get(q *GetRequest, r *GetResult) error {
 	r.MinQueueOffset = cq.minOffset(logMin)
 	switch {
 	case r.MaxQueueOffset == 0:
-		r.Status = NoMessageInQueue
+		r.Status, r.MinQueueOffset = NoMessageInQueue, emptyMin(cq.kind)
 	case q.QueueOffset < r.MinQueueOffset:
 		r.Status, r.NextQueueOffset = OffsetTooSmall, r.MinQueueOffset
 	case q.QueueOffset == r.MaxQueueOffset:
@@ -41,7 +41,7 @@ func (s *Store) Get(q *GetRequest, r *GetResult) error {
 
 // getFrom reads from an offset that the queue has. Like Java it stays in one queue file.
 func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
-	seg, entries, err := cq.view(q.QueueOffset, r.MaxQueueOffset, q.HotOnly)
+	seg, entries, err := cq.view(q.QueueOffset, q.HotOnly)
 	switch {
 	case s.closed.Load():
 		err = ErrClosed
@@ -56,12 +56,14 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 		return err
 	}
 	if seg == nil { // the file is missing
-		n := int64(s.opts.QueueSegmentEntries)
-		r.Status, r.NextQueueOffset = OffsetFoundNull, q.QueueOffset/n*n+n
+		r.Status, r.NextQueueOffset = OffsetFoundNull, r.MaxQueueOffset
+		if n := int64(s.opts.QueueSegmentEntries); !cq.isBatch() {
+			r.NextQueueOffset = q.QueueOffset/n*n + n
+		}
 		return nil
 	}
 	defer seg.release()
-	g := getter{s: s, q: q, r: r, written: s.log.written.Load()}
+	g := getter{s: s, cq: cq, q: q, r: r, written: s.log.written.Load()}
 	err = g.read(entries)
 	if s.closed.Load() { // what was not found may be there
 		err = ErrClosed
@@ -78,6 +80,7 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 // getter is one walk over queue entries.
 type getter struct {
 	s        *Store
+	cq       *queue
 	q        *GetRequest
 	r        *GetResult
 	written  int64
@@ -102,19 +105,33 @@ const (
 func (g *getter) read(entries []byte) error {
 	r, q := g.r, g.q
 	r.Status, r.NextQueueOffset = NoMatchedMessage, q.QueueOffset
-	scan := max(g.s.opts.MaxFilterBytes, q.MaxMsgs*entryBytes)
+	batch, width := g.cq.isBatch(), int64(entryBytes)
+	if batch {
+		width = batchEntryBytes
+	}
+	scan := int64(max(g.s.opts.MaxFilterBytes, q.MaxMsgs*int(width)))
 	maxBytes := maxGetBytes
 	if q.MaxBytes > 0 {
 		maxBytes = min(max(q.MaxBytes, 100), maxGetBytes)
 	}
 	hotFrom, warmFrom := g.written-g.s.opts.HotBytes, g.s.warmFrom
-	for at := 0; at < len(entries) && at < scan; at += entryBytes {
-		e := entryAt(entries[at:])
-		if g.full(e, maxBytes, e.physOffset >= hotFrom) {
+	for ; int64(len(entries)) >= width; entries = entries[width:] {
+		e := entryAt(entries)
+		if batch {
+			e = g.cq.kind.decode(entries, 0)
+		} else {
+			e.queueOffset = r.NextQueueOffset
+		}
+		if e.queueOffset >= r.MaxQueueOffset || (e.queueOffset-q.QueueOffset)*width >= scan || g.full(e, maxBytes, e.physOffset >= hotFrom) {
 			return nil
 		}
+		if batch && (!e.written() || e.end() <= r.NextQueueOffset) {
+			g.cq.damaged(e)
+			r.NextQueueOffset++
+			continue
+		}
 		g.lastPhys = e.physOffset
-		r.NextQueueOffset++
+		r.NextQueueOffset = e.end()
 		if e.physOffset < g.skipTo {
 			continue
 		}
@@ -125,7 +142,7 @@ func (g *getter) read(entries []byte) error {
 			continue
 		}
 		if q.HotOnly && (e.physOffset < max(hotFrom, warmFrom) || g.sqlSteps > maxHotSQLSteps) {
-			return g.cold()
+			return g.cold(e)
 		}
 		switch g.take(e) {
 		case taken:
@@ -148,11 +165,11 @@ func (g *getter) read(entries []byte) error {
 
 // cold ends a hot-only walk at a message that is not hot, or would take too long: what was found so far is the result, or nothing
 // is.
-func (g *getter) cold() error {
+func (g *getter) cold(e entry) error {
 	if g.r.Count == 0 {
 		return ErrCold
 	}
-	g.r.NextQueueOffset--
+	g.r.NextQueueOffset = e.queueOffset
 	return nil
 }
 
@@ -167,7 +184,7 @@ func (g *getter) full(e entry, maxBytes int, hot bool) bool {
 		count, bytes = o.MaxColdMessages, o.MaxColdBytes
 	}
 	size := r.Bytes + int(e.size)
-	return r.Count >= min(g.q.MaxMsgs, count) || size > min(bytes, maxBytes)
+	return r.Count+int(e.count) > g.q.MaxMsgs || r.Count >= count || size > min(bytes, maxBytes)
 }
 
 // take adds the record of e to the result, if the log has it and it passes the filter.
@@ -191,6 +208,9 @@ func (g *getter) take(e entry) taking {
 	if pos+size > seg.size {
 		return gone
 	}
+	if g.cq.isBatch() && !g.cq.holds(e, seg.data[pos:pos+size]) {
+		return gone
+	}
 	if f := g.q.SQL; f != nil {
 		g.sqlSteps += f.cost()
 		if !f.matchRecord(seg.data[pos : pos+size]) {
@@ -205,7 +225,7 @@ func (g *getter) take(e entry) taking {
 	}
 	r.end = e.physOffset + size
 	r.Bytes += int(size)
-	r.Count++
+	r.Count += int(e.count)
 	return taken
 }
 
@@ -250,11 +270,15 @@ func (s *Store) QueueEntry(topic string, queueID int32, queueOffset int64) (phys
 	return e.physOffset, e.size, e.tagsCode, ok
 }
 
-// MinQueueOffset returns the first offset of a queue whose message is still in the log, 0 for an unknown queue.
+// MinQueueOffset returns the first offset of a queue whose message is still in the log, 0 for an unknown queue; -1, as in
+// Java, for a batch queue that never had a message.
 func (s *Store) MinQueueOffset(topic string, queueID int32) int64 {
 	q := s.queues.find(topic, queueID)
-	if q == nil {
-		return 0
+	switch {
+	case q == nil:
+		return emptyMin(s.queues.kindOf(topic))
+	case q.max.Load() == 0:
+		return emptyMin(q.kind)
 	}
 	return q.minOffset(s.log.minPhys())
 }

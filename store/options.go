@@ -48,6 +48,9 @@ type Options struct {
 	SegmentBytes int64
 	// QueueSegmentEntries is the number of entries of a new consume queue file. The default value is 300,000.
 	QueueSegmentEntries int
+	// BatchQueueSegmentEntries is the number of entries of a new file of a batch consume queue. The default value is
+	// 300,000.
+	BatchQueueSegmentEntries int
 	// MaxMappedQueues bounds the consume queue files that are mapped at one time. The default value is 16,384;
 	// Linux allows a process 65,530 mappings in all.
 	MaxMappedQueues int
@@ -70,6 +73,9 @@ type Options struct {
 	// TopicExists, if set, tells recovery which topics have queues; messages of others get no queue entry. The default
 	// value is nil: every topic has.
 	TopicExists func(topic string) bool
+
+	// QueueType, if set, tells what the queues of a topic are made of. The default value is nil: all are simple.
+	QueueType func(topic string) QueueType
 
 	// DelayLevels are the rests of delayed messages; recovery computes due times from them. The default value is that of
 	// DefaultDelayLevels.
@@ -131,26 +137,29 @@ func DefaultOptions(dir string) Options {
 		SegmentBytes:        1 << 30,
 		QueueSegmentEntries: 300000,
 		MaxMappedQueues:     16384,
-		FlushInterval:       500 * time.Millisecond,
-		QueueFlushInterval:  time.Second,
-		SyncFlushTimeout:    5 * time.Second,
-		MaxMessageBytes:     4 << 20,
-		StoreHost:           netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10911),
-		CheckCRC:            true,
-		HotBytes:            hotBytesOfRAM(),
-		MaxFilterBytes:      16000,
-		MaxHotMessages:      32,
-		MaxHotBytes:         256 << 10,
-		MaxColdMessages:     8,
-		MaxColdBytes:        64 << 10,
-		IndexEnabled:        true,
-		IndexSlots:          5000000,
-		IndexEntries:        20000000,
-		Now:                 time.Now,
-		Logger:              slog.New(slog.NewTextHandler(io.Discard, nil)),
-		AllocChunkBytes:     16 << 20,
-		TouchAheadBytes:     32 << 20,
-		DispatchRing:        8192,
+
+		BatchQueueSegmentEntries: 300000,
+
+		FlushInterval:      500 * time.Millisecond,
+		QueueFlushInterval: time.Second,
+		SyncFlushTimeout:   5 * time.Second,
+		MaxMessageBytes:    4 << 20,
+		StoreHost:          netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10911),
+		CheckCRC:           true,
+		HotBytes:           hotBytesOfRAM(),
+		MaxFilterBytes:     16000,
+		MaxHotMessages:     32,
+		MaxHotBytes:        256 << 10,
+		MaxColdMessages:    8,
+		MaxColdBytes:       64 << 10,
+		IndexEnabled:       true,
+		IndexSlots:         5000000,
+		IndexEntries:       20000000,
+		Now:                time.Now,
+		Logger:             slog.New(slog.NewTextHandler(io.Discard, nil)),
+		AllocChunkBytes:    16 << 20,
+		TouchAheadBytes:    32 << 20,
+		DispatchRing:       8192,
 	}
 }
 
@@ -171,6 +180,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("commit log segment of %d bytes: between 4096 and 2147483647 are possible", o.SegmentBytes)
 	case o.QueueSegmentEntries < 1 || o.QueueSegmentEntries > 1<<26:
 		return fmt.Errorf("consume queue file of %d entries: between 1 and 67108864 are possible", o.QueueSegmentEntries)
+	case o.BatchQueueSegmentEntries < 1 || o.BatchQueueSegmentEntries > 1<<25:
+		return fmt.Errorf("batch consume queue file of %d entries: between 1 and 33554432 are possible", o.BatchQueueSegmentEntries)
 	case o.MaxMessageBytes < 1 || o.MaxMessageBytes > 1<<30:
 		return fmt.Errorf("message limit of %d bytes is out of range", o.MaxMessageBytes)
 	case o.Now == nil || o.Logger == nil:

@@ -15,7 +15,6 @@ const queueShards = 1024
 
 // queues holds the consume queues by topic and queue id. Apache: ConsumeQueueStore.
 type queues struct {
-	root   string
 	opts   *Options
 	faults faultFunc
 	logMin func() int64 // first physical offset in the log
@@ -48,7 +47,6 @@ type queueKey struct {
 
 func newQueues(opts *Options, logMin func() int64) *queues {
 	qs := &queues{
-		root:   filepath.Join(opts.Dir, "consumequeue"),
 		opts:   opts,
 		faults: opts.Faults,
 		logMin: logMin,
@@ -57,6 +55,9 @@ func newQueues(opts *Options, logMin func() int64) *queues {
 	qs.cache.limit = opts.MaxMappedQueues
 	return qs
 }
+
+// rootOf is the directory of all queues of a kind.
+func (qs *queues) rootOf(kind queueKind) string { return filepath.Join(qs.opts.Dir, kind.folder()) }
 
 func (qs *queues) shard(hash uint64, id int32) *queueShard {
 	return &qs.shards[(hash^uint64(id))%queueShards]
@@ -80,13 +81,18 @@ func (qs *queues) findOrCreate(topic string, id int32) *queue {
 	if q := qs.find(topic, id); q != nil {
 		return q
 	}
+	return qs.create(topic, id, qs.kindOf(topic))
+}
+
+// create makes a queue without files, unless there is one.
+func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 	sh := qs.shard(maphash.String(qs.seed, topic), id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if q := sh.get(queueKey{topic, id}); q != nil {
 		return q
 	}
-	q := &queue{all: qs, topic: topic, id: id, schedule: topic == TopicSchedule}
+	q := &queue{all: qs, kind: kind, topic: topic, id: id, schedule: topic == TopicSchedule}
 	q.minFor.Store(-1)
 	next := map[queueKey]*queue{{topic, id}: q}
 	if m := sh.m.Load(); m != nil {
@@ -187,14 +193,8 @@ func (qs *queues) flushFiles(due []*queueFile) error {
 			taken[i] = f.takeDirty()
 			taken[i].done()
 		}
-		if err := qs.faults.check(OpFlush, qs.root); err != nil {
+		if ok, err := qs.flushFileSystem(); ok || err != nil {
 			return err
-		}
-		if ok, err := syncFileSystem(qs.root); ok || err != nil {
-			if err != nil {
-				return wrapFileError(OpFlush, qs.root, err)
-			}
-			return nil
 		}
 		return errors.Join(qs.flushEach(due, taken)...)
 	}
@@ -203,6 +203,27 @@ func (qs *queues) flushFiles(due []*queueFile) error {
 		taken[i] = f.takeDirty()
 	}
 	return errors.Join(qs.flushEach(due, taken)...)
+}
+
+// flushFileSystem flushes all that the file system of the queues holds; false when there is no such call.
+func (qs *queues) flushFileSystem() (ok bool, err error) {
+	for _, kind := range kinds {
+		root := qs.rootOf(kind)
+		if err := qs.faults.check(OpFlush, root); err != nil {
+			return false, err
+		}
+		ok, err = syncFileSystem(root)
+		if errors.Is(err, os.ErrNotExist) {
+			ok, err = true, nil
+		}
+		if err != nil {
+			return false, wrapFileError(OpFlush, root, err)
+		}
+		if !ok {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (qs *queues) flushEach(due []*queueFile, taken []flushRange) (errs []error) {
@@ -262,7 +283,9 @@ func (r *flushRange) flush(dir string, base int64) error {
 		return err
 	}
 	if r.fresh {
-		return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)), syncDir(filepath.Dir(filepath.Dir(dir))))
+		topic := filepath.Dir(dir)
+		root := filepath.Dir(topic)
+		return errors.Join(syncDir(dir), syncDir(topic), syncDir(root), syncDir(filepath.Dir(root)))
 	}
 	return nil
 }

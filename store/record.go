@@ -68,11 +68,10 @@ func holeIn(text []byte, pos int64) bool {
 	return false
 }
 
-// queued reports whether a record has a queue entry: prepared and rolled back messages have none, and inner batches are
-// in queues of another kind.
+// queued reports whether a record has a queue entry: prepared and rolled back messages have none.
 func queued(sysFlag int32) bool {
 	t := codec.TransactionType(sysFlag)
-	return t != codec.SysPrepared && t != codec.SysRollback && sysFlag&codec.SysInnerBatch == 0
+	return t != codec.SysPrepared && t != codec.SysRollback
 }
 
 // tagsCode returns what the queue entry of a record holds besides its place.

@@ -98,12 +98,14 @@ const maxPhys = int64(1<<63 - 1)
 
 // startEmpty removes queues that point into a log which is not there, as Java does.
 func (r *recovery) startEmpty() error {
-	root := r.s.queues.root
-	if hasEntries(root) {
-		r.s.opts.Logger.Warn("no commit log, its queues are removed", "dir", root)
-	}
-	if err := os.RemoveAll(root); err != nil {
-		return wrapFileError(OpRemove, root, err)
+	for _, kind := range kinds {
+		root := r.s.queues.rootOf(kind)
+		if hasEntries(root) {
+			r.s.opts.Logger.Warn("no commit log, its queues are removed", "dir", root)
+		}
+		if err := os.RemoveAll(root); err != nil {
+			return wrapFileError(OpRemove, root, err)
+		}
 	}
 	return nil
 }
@@ -153,7 +155,17 @@ func (r *recovery) queuesEnd() int64 {
 
 // loadQueues finds all queue directories and loads them, some at a time. A damaged queue is made anew from the log.
 func (r *recovery) loadQueues(trimPhys int64) error {
-	root := r.s.queues.root
+	for _, kind := range kinds {
+		if err := r.loadKind(kind, trimPhys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadKind loads the queues in the directory of one kind.
+func (r *recovery) loadKind(kind queueKind, trimPhys int64) error {
+	root := r.s.queues.rootOf(kind)
 	topics, err := os.ReadDir(root)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return wrapFileError(OpRead, root, err)
@@ -165,7 +177,7 @@ func (r *recovery) loadQueues(trimPhys int64) error {
 	for range min(8, 2*runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for topic := range work {
-				redo, err := r.loadTopic(topic, trimPhys)
+				redo, err := r.loadTopic(kind, topic, trimPhys)
 				mu.Lock()
 				failed = errors.Join(failed, err)
 				for _, q := range redo {
@@ -185,17 +197,23 @@ func (r *recovery) loadQueues(trimPhys int64) error {
 	return failed
 }
 
-func (r *recovery) loadTopic(topic string, trimPhys int64) (redo []*queue, err error) {
-	ids, err := os.ReadDir(filepath.Join(r.s.queues.root, topic))
+func (r *recovery) loadTopic(kind queueKind, topic string, trimPhys int64) (redo []*queue, err error) {
+	dir := filepath.Join(r.s.queues.rootOf(kind), topic)
+	ids, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, wrapFileError(OpRead, topic, err)
+		return nil, wrapFileError(OpRead, dir, err)
 	}
+	misplaced := r.misplaced(kind, topic)
 	for _, d := range ids {
 		id, err := strconv.ParseInt(d.Name(), 10, 32)
 		if err != nil || id < 0 || !d.IsDir() || strconv.Itoa(int(id)) != d.Name() {
 			continue
 		}
-		q := r.s.queues.findOrCreate(topic, int32(id))
+		if misplaced {
+			redo = append(redo, r.s.queues.findOrCreate(topic, int32(id)))
+			continue
+		}
+		q := r.s.queues.create(topic, int32(id), kind)
 		err = q.load(trimPhys, r.s.log.minPhys(), r.s.opts.Logger)
 		if errors.Is(err, ErrCorrupt) {
 			r.s.opts.Logger.Warn("damaged queue is made anew from the log", "topic", topic, "queue", id, "err", err)
@@ -205,7 +223,28 @@ func (r *recovery) loadTopic(topic string, trimPhys int64) (redo []*queue, err e
 			return redo, err
 		}
 	}
+	if misplaced {
+		r.s.opts.Logger.Warn("queues are not of the type their topic has, they are made anew from the log", "topic", topic, "dir", dir)
+		if err := os.RemoveAll(dir); err != nil {
+			return redo, wrapFileError(OpRemove, dir, err)
+		}
+	}
 	return redo, nil
+}
+
+// misplaced reports whether the queues of a topic are of another kind than that of the directory they lie in. Java does
+// not start then.
+func (r *recovery) misplaced(kind queueKind, topic string) bool {
+	if r.s.opts.QueueType == nil {
+		return false
+	}
+	switch r.s.opts.QueueType(topic) {
+	case SimpleQueue:
+		return kind != queueKind(simpleKind{})
+	case BatchQueue:
+		return kind != queueKind(batchKind{})
+	}
+	return false
 }
 
 func (r *recovery) trimQueues(trimPhys int64) (err error) {

@@ -12,9 +12,8 @@ const (
 // doubt is a record whose queue offset does not follow the one before. Nothing protects the offset, so it counts only
 // when the queue's next record goes on from it; else the record's place in the queue stays empty.
 type doubt struct {
-	offset  int64
-	entry   entry
-	storeMs int64
+	offset int64
+	entry  entry
 }
 
 // redispatch gives a record its queue entry if it has none. With all, the scan began at the log's first record for the
@@ -24,12 +23,16 @@ func (r *recovery) redispatch(m *codec.Message, all bool) error {
 	if q == nil || r.redo[q] != all {
 		return nil
 	}
-	x := doubt{m.QueueOffset, entry{m.PhysOffset, m.TotalSizeBytes, 0}, m.StoreTimestampMs}
+	count := countIn(q, m, r.s.opts.Logger)
+	if count == 0 {
+		return nil
+	}
+	x := doubt{m.QueueOffset, entry{physOffset: m.PhysOffset, size: m.TotalSizeBytes, count: count, queueOffset: m.QueueOffset, storeMs: m.StoreTimestampMs}}
 	x.entry.tagsCode = tagsCode(r.s.opts.DelayLevels, q.schedule, m.Properties, m.StoreTimestampMs)
 	gap := x.offset - q.max.Load()
 	if gap == 0 {
 		delete(r.doubts, q)
-		return q.put(x.offset, x.entry, x.storeMs)
+		return q.put(x.entry)
 	}
 	if gap > 0 && !all && r.from > r.s.log.minPhys() {
 		r.s.opts.Logger.Warn("queue lacks entries, it is made anew from the log",
@@ -39,15 +42,15 @@ func (r *recovery) redispatch(m *codec.Message, all bool) error {
 	}
 	before, doubted := r.doubts[q]
 	switch {
-	case gap > 0 && gap <= r.lost, gap == 1 && doubted:
+	case gap > 0 && (gap <= r.lost || q.isBatch()), gap == 1 && doubted:
 		delete(r.doubts, q)
 		return r.accept(q, x)
-	case doubted && before.offset+1 == x.offset:
+	case doubted && before.entry.end() == x.offset:
 		delete(r.doubts, q)
 		if err := r.accept(q, before); err != nil || q.max.Load() != x.offset {
 			return err
 		}
-		return q.put(x.offset, x.entry, x.storeMs)
+		return q.put(x.entry)
 	}
 	r.s.opts.Logger.Warn("record has a queue offset out of order",
 		"topic", q.topic, "queue", q.id, "offset", x.offset, "expected", q.max.Load(), "phys", m.PhysOffset)
@@ -65,14 +68,14 @@ func (r *recovery) accept(q *queue, x doubt) error {
 		if err := q.clear(); err != nil {
 			return err
 		}
-	case gap > 0 && gap <= maxEntryGap:
-		if err := q.fill(x.offset, x.entry.physOffset, x.storeMs); err != nil {
+	case gap > 0 && (gap <= maxEntryGap || q.isBatch()):
+		if err := q.fill(x.offset, x.entry.physOffset, x.entry.storeMs); err != nil {
 			return err
 		}
 	default:
 		return nil
 	}
-	return q.put(x.offset, x.entry, x.storeMs)
+	return q.put(x.entry)
 }
 
 // settle decides about doubts that no later record did away with.

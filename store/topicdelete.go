@@ -59,12 +59,14 @@ func (s *Store) detach(topic string, marked *int64) (trash string, err error) {
 		q.mu.Unlock()
 	}
 	*marked = s.Written()
-	dir := filepath.Join(s.queues.root, topic)
-	if err := s.queues.faults.check(OpRemove, dir); err != nil {
-		return "", err
-	}
-	if err := os.Rename(dir, filepath.Join(trash, "queues")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", wrapFileError(OpRemove, dir, err)
+	for _, kind := range kinds {
+		dir := filepath.Join(s.queues.rootOf(kind), topic)
+		if err := s.queues.faults.check(OpRemove, dir); err != nil {
+			return "", err
+		}
+		if err := os.Rename(dir, filepath.Join(trash, kind.folder())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", wrapFileError(OpRemove, dir, err)
+		}
 	}
 	return trash, nil
 }

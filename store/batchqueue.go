@@ -1,0 +1,110 @@
+package store
+
+import (
+	"path/filepath"
+	"sort"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+// What only the queues of topics with queue.type=BatchCQ can or need. Apache: BatchConsumeQueue.
+
+// holds reports whether a record is the one that an entry of q says it is. The record must be of this queue and offset,
+// so that a damaged entry leads to no message instead of a wrong one.
+func (q *queue) holds(e entry, record []byte) bool {
+	var m codec.Message
+	n, err := codec.DecodeMessage(record, &m)
+	if err == nil && n == len(record) && m.PhysOffset == e.physOffset && m.QueueID == q.id && m.QueueOffset == e.queueOffset &&
+		string(m.Topic) == q.topic {
+		return true
+	}
+	q.damaged(e)
+	return false
+}
+
+// damaged says once that an entry of q cannot be right.
+func (q *queue) damaged(e entry) {
+	if q.faulty.Swap(true) {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	file, pos := q.dir(), int64(-1)
+	for _, f := range q.files {
+		if at := q.placeLocked(f, e); at >= 0 {
+			file, pos = filepath.Join(file, segmentName(f.base)), at
+			break
+		}
+	}
+	q.all.opts.Logger.Error("batch consume queue is damaged, its entry is passed over; remove the directory to have it made anew",
+		"topic", q.topic, "queue", q.id, "path", file, "pos", pos, "phys", e.physOffset, "queue_offset", e.queueOffset)
+}
+
+// placeLocked returns where e lies in f, -1 when it does not.
+func (q *queue) placeLocked(f *queueFile, e entry) int64 {
+	if q.mapLocked(f) != nil {
+		return -1
+	}
+	for at := int64(0); at < min(f.size, q.end-f.base); at += batchEntryBytes {
+		if q.kind.decode(f.m.data[at:], f.base+at) == e {
+			return at
+		}
+	}
+	return -1
+}
+
+// byTime returns the offset of the first entry from least on that was stored at or after timestampMs; as in Java that of
+// the last entry when none was.
+func (q *queue) byTime(least, timestampMs int64) int64 {
+	return q.timed(least, 0, func(ms int64) bool { return ms >= timestampMs })
+}
+
+// byTimeUpper returns the offset of the last entry from least on that was stored at or before timestampMs, least when none
+// was.
+func (q *queue) byTimeUpper(least, timestampMs int64) int64 {
+	return q.timed(least, -1, func(ms int64) bool { return ms > timestampMs })
+}
+
+// timed returns the offset of the entry that is shift away from the first one from least on whose store time passes, which
+// those of all after it do too.
+func (q *queue) timed(least int64, shift int, passes func(storeMs int64) bool) int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	from, err := q.kind.findLocked(q, least, false)
+	n := int((q.end - from) / batchEntryBytes)
+	if q.gone || err != nil || n <= 0 {
+		return least
+	}
+	at := sort.Search(n, func(i int) bool {
+		e, failed := q.entryAtLocked(from + int64(i)*batchEntryBytes)
+		if failed != nil {
+			err = failed
+		}
+		return passes(e.storeMs)
+	})
+	e, failed := q.entryAtLocked(from + int64(max(min(at+shift, n-1), 0))*batchEntryBytes)
+	if err != nil || failed != nil {
+		return least
+	}
+	return max(e.queueOffset, least)
+}
+
+// Entry is what a queue holds of one record.
+type Entry struct {
+	PhysOffset int64
+	SizeBytes  int32
+	TagsCode   int64
+	// QueueOffset is that of the record's first message, End the one after its last.
+	QueueOffset, End int64
+}
+
+// EntryOf returns the entry of the record that holds the message at queueOffset; in a batch queue with a gap there, the
+// one behind it.
+func (s *Store) EntryOf(topic string, queueID int32, queueOffset int64) (Entry, bool) {
+	q := s.queues.find(topic, queueID)
+	if q == nil {
+		return Entry{}, false
+	}
+	e, ok := q.entry(queueOffset)
+	return Entry{e.physOffset, e.size, e.tagsCode, e.queueOffset, e.end()}, ok
+}
