@@ -113,6 +113,12 @@ func (b *Broker) openStore(cfg Config) (err error) {
 		openTopics()
 		return topicsErr != nil || b.topicExists(topic)
 	}
+	opts.QueueType = func(topic string) store.QueueType {
+		if openTopics(); topicsErr != nil {
+			return store.QueueTypeUnknown
+		}
+		return b.queueType(topic)
+	}
 	opts.OnArrival = func(a store.Arrival) {
 		if p := b.told.Load(); p != nil {
 			p.Arrived(a)
@@ -167,6 +173,14 @@ func (b *Broker) topicExists(topic string) bool {
 	return ok || !b.topicsKnown || b.topics.IsSystem(topic)
 }
 
+// queueType is that of a known topic.
+func (b *Broker) queueType(topic string) store.QueueType {
+	if cfg, ok := b.topics.Get(topic); ok {
+		return store.QueueTypeOf(cfg)
+	}
+	return store.QueueTypeUnknown
+}
+
 func (b *Broker) storeOptions(cfg Config) store.Options {
 	opts := store.DefaultOptions(cfg.StoreRoot)
 	if dirs := store.SplitLogDirs(cfg.CommitLogDir); len(dirs) > 0 {
@@ -174,6 +188,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 	}
 	opts.ReadOnlyLogDirs = store.SplitLogDirs(cfg.ReadOnlyLogDirs)
 	opts.SegmentBytes, opts.QueueSegmentEntries = cfg.SegmentBytes, int(cfg.QueueSegmentBytes/20)
+	opts.BatchQueueSegmentEntries = int(cfg.BatchQueueSegmentBytes / 46)
 	if cfg.FlushDiskType == "SYNC_FLUSH" {
 		opts.FlushMode = store.FlushSync
 	}

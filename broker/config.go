@@ -70,6 +70,9 @@ type Config struct {
 	FlushOffsetsInterval      time.Duration
 	FlushDelayOffsetsInterval time.Duration
 
+	// BatchQueueSegmentBytes is the length of a new file of a batch consume queue.
+	BatchQueueSegmentBytes int64
+
 	StoreRoot           string
 	CommitLogDir        string
 	ReadOnlyLogDirs     string
@@ -135,7 +138,7 @@ func DefaultConfig() Config {
 		LitePull: true, NotifyConsumerIDs: true, StoreReply: true, ServerSideReset: true, BroadcastOffsetStore: true,
 		ValidateSystemTopic: true, ChannelExpired: 120 * time.Second,
 		FlushOffsetsInterval: 5 * time.Second, FlushDelayOffsetsInterval: 10 * time.Second,
-		StoreRoot: filepath.Join(home, "store"), SegmentBytes: 1 << 30, QueueSegmentBytes: 6_000_000,
+		StoreRoot: filepath.Join(home, "store"), SegmentBytes: 1 << 30, QueueSegmentBytes: 6_000_000, BatchQueueSegmentBytes: 13_800_000,
 		FlushDiskType: "ASYNC_FLUSH", FlushInterval: 500 * time.Millisecond, FlushQueueInterval: time.Second,
 		SyncFlushTimeout: 5 * time.Second, MaxMessageBytes: 4 << 20, MaxFilterBytes: 16000,
 		IndexEnable: true, IndexSlots: 5_000_000, IndexEntries: 20_000_000, QueryMaxNum: 32,

@@ -61,6 +61,8 @@ var keyTable = codec.SettingKeys[Config]{
 	"flushConsumerOffsetInterval":        millis(func(c *Config) *time.Duration { return &c.FlushOffsetsInterval }),
 	"flushDelayOffsetInterval":           millis(func(c *Config) *time.Duration { return &c.FlushDelayOffsetsInterval }),
 
+	"mapperFileSizeBatchConsumeQueue": codec.NumberKey(func(c *Config) *int64 { return &c.BatchQueueSegmentBytes }, 46, 1<<31-1),
+
 	"storePathRootDir":           codec.TextKey(func(c *Config) *string { return &c.StoreRoot }),
 	"storePathCommitLog":         codec.TextKey(func(c *Config) *string { return &c.CommitLogDir }),
 	"mappedFileSizeCommitLog":    codec.NumberKey(func(c *Config) *int64 { return &c.SegmentBytes }, 4096, 1<<31-1),

@@ -30,6 +30,8 @@ type SendResponse struct {
 	QueueOffset int64
 	// TransactionID is the unique key of the message, empty for none.
 	TransactionID []byte
+	// BatchUniqID is the unique key of a batch that is stored as one record, empty for none.
+	BatchUniqID []byte
 	// RegionID and TraceOn are written as MSG_REGION and TRACE_ON; empty means absent.
 	RegionID, TraceOn string
 }
@@ -144,6 +146,9 @@ func (r *SendResponse) AppendFields(w *FieldWriter) {
 	}
 	if len(r.TransactionID) > 0 {
 		w.Bytes("transactionId", r.TransactionID)
+	}
+	if len(r.BatchUniqID) > 0 {
+		w.Bytes("batchUniqId", r.BatchUniqID)
 	}
 	if r.RegionID != "" {
 		w.String("MSG_REGION", r.RegionID)

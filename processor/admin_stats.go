@@ -258,12 +258,14 @@ func (p *Processor) consumeQueue(req *remoting.Request) (*codec.Command, error) 
 		resp.Remark = fmt.Sprintf("Index %d of %d@%s is not exist!", h.Index, h.QueueID, h.Topic)
 		return resp, nil
 	}
-	for i := range int64(min(max(h.Count, 0), maxQueueEntries)) {
-		physOffset, size, tagsCode, ok := p.store.QueueEntry(h.Topic, h.QueueID, h.Index+i)
-		if !ok {
+	limit := h.Index + int64(min(max(h.Count, 0), maxQueueEntries))
+	for at := h.Index; at < limit; {
+		e, ok := p.store.EntryOf(h.Topic, h.QueueID, at)
+		if !ok || e.End <= at {
 			break
 		}
-		body.QueueData = append(body.QueueData, codec.ConsumeQueueData{PhysicOffset: physOffset, PhysicSize: size, TagsCode: tagsCode})
+		body.QueueData = append(body.QueueData, codec.ConsumeQueueData{PhysicOffset: e.PhysOffset, PhysicSize: e.SizeBytes, TagsCode: e.TagsCode})
+		at = e.End
 	}
 	resp, err := jsonResponse(req, body)
 	if err == nil {

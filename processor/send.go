@@ -19,7 +19,7 @@ import (
 // * With SYNC_FLUSH the answer waits for the disk, at most syncFlushTimeout; FLUSH_DISK_TIMEOUT has a complete header.
 // * A half message, TRAN_MSG=true, goes to RMQ_SYS_TRANS_HALF_TOPIC (see txn.go); the answer then has that queue's offset.
 //
-// Left out: TIMER_ properties as with timerWheelEnable=false; static topics; inner batches.
+// Left out: TIMER_ properties as with timerWheelEnable=false; static topics.
 //
 // Apache: SendMessageProcessor.
 
@@ -111,7 +111,7 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 		ReconsumeTimes: h.ReconsumeTimes, BornTimestampMs: h.BornTimestampMs, BornHost: req.Conn.RemoteAddr(), Body: req.Body,
 	}
 	if h.Batch {
-		err = c.putBatch(req, live)
+		err = c.putBatch(req, topic, live)
 	} else {
 		err = c.putOne(req, topic, live)
 	}
@@ -238,13 +238,16 @@ func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live 
 	}
 	c.msg.Properties = c.text
 	c.msg.TagsCode = codec.TagsCode(c.props.tags)
+	if !c.innerAllowed(topic) {
+		return p.illegal()
+	}
 	if err := c.transform(live); err != nil {
 		return err
 	}
 	if err := p.putMessage(req, &c.msg, &c.put); err != nil {
 		return err
 	}
-	p.stats.put(c.msg.Topic, c.props.kind(), 1, c.put.EndOffset-c.put.PhysOffset)
+	p.stats.put(c.msg.Topic, c.props.kind(), int64(c.put.Count), c.put.EndOffset-c.put.PhysOffset)
 	c.ids = codec.AppendOffsetMsgID(c.ids[:0], p.opts.StoreHost, c.put.PhysOffset)
 	c.resp.MsgID, c.resp.QueueOffset = c.ids, c.put.QueueOffset
 	return nil
@@ -253,9 +256,6 @@ func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live 
 // transform refuses what cannot be stored and sends a delayed message by way of its level's queue. Apache: HookUtils.
 func (c *sendCall) transform(live *liveSettings) error {
 	m, props := &c.msg, &c.props
-	if props.innerNum || m.SysFlag&codec.SysInnerBatch != 0 {
-		return c.p.illegal()
-	}
 	if len(m.Topic) > codec.MaxTopicV1Bytes && !strings.HasPrefix(m.Topic, store.RetryTopicPrefix) {
 		return c.p.illegal()
 	}
@@ -343,7 +343,7 @@ func (p *Processor) putMessage(req *remoting.Request, m *store.Message, r *store
 
 // endOffset is the physical offset after what was stored.
 func (c *sendCall) endOffset() int64 {
-	if c.h.Batch {
+	if c.h.Batch && len(c.resp.BatchUniqID) == 0 {
 		return c.batch.EndOffset
 	}
 	return c.put.EndOffset

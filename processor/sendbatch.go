@@ -13,12 +13,13 @@ import (
 // Behavior:
 // * Each entry becomes a message; all of them stand side by side in one queue, or none is stored.
 // * The entries' properties are stored as sent: no CLUSTER, MSG_REGION or TRACE_ON is added.
+// * To a topic with queue.type=BatchCQ mostly as one record, see innerbatch.go.
 // * No delay, no transaction, no retry topic. The offset message ids of the answer are joined by commas.
 //
 // Apache: SendMessageProcessor.sendBatchMessage.
 
 // putBatch stores the messages of a batch.
-func (c *sendCall) putBatch(req *remoting.Request, live *liveSettings) error {
+func (c *sendCall) putBatch(req *remoting.Request, topic *codec.TopicConfig, live *liveSettings) error {
 	p, m := c.p, &c.msg
 	if len(m.Topic) > codec.MaxTopicV1Bytes {
 		return refuse(codec.MessageIllegal, "message topic length too long %d", len(m.Topic))
@@ -33,10 +34,14 @@ func (c *sendCall) putBatch(req *remoting.Request, live *liveSettings) error {
 	if !ok {
 		return refuse(codec.SystemError, "property DELAY is not a number: %q", c.props.delay)
 	}
+	inner := c.takesInner(topic)
 	illegal := level > 0 || codec.TransactionType(m.SysFlag) != codec.SysNotTransaction ||
-		c.props.innerNum || m.SysFlag&codec.SysInnerBatch != 0
+		!inner && (c.props.innerNum || m.SysFlag&codec.SysInnerBatch != 0)
 	if illegal {
 		return p.illegal()
+	}
+	if inner {
+		return c.putInner(req, live)
 	}
 	if len(m.Body) > live.MaxMessageBytes {
 		return p.putBatchError(store.ErrMessageTooLarge)

@@ -180,6 +180,7 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 		count:       rec.count,
 	})
 	r.QueueOffset, r.PhysOffset, r.EndOffset, r.StoreTimestampMs = queueOffset, physOffset, physOffset+int64(rec.size), now
+	r.Count = rec.count
 }
 
 // PutBatch appends the messages of the batch body m.Body, contiguous in one segment. Each carries its own flag,

@@ -38,6 +38,8 @@ type PutResult struct {
 	// PhysOffset is where the record begins, EndOffset the byte after it.
 	PhysOffset, EndOffset int64
 	StoreTimestampMs      int64
+	// Count is 1, or the number of messages in an inner batch.
+	Count int32
 }
 
 // BatchPutResult says where the messages of a batch went: consecutive queue offsets from QueueOffset on.
