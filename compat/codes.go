@@ -56,6 +56,7 @@ const (
 	codeUpdateNamesrvConfig    = 318
 	codeGetNamesrvConfig       = 319
 	codeSendBatch              = 320
+	codeQueryConsumeQueue      = 321
 	codeQueryDataVersion       = 322
 	codeResumeCheck            = 323
 	codeSendReply              = 324
