@@ -197,6 +197,12 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 	opts.MaxHotMessages, opts.MaxHotBytes = int(cfg.HotTransferCount), int(cfg.HotTransferBytes)
 	opts.MaxColdMessages, opts.MaxColdBytes = int(cfg.ColdTransferCount), int(cfg.ColdTransferBytes)
 	opts.IndexEnabled, opts.IndexSlots, opts.IndexEntries = cfg.IndexEnable, int(cfg.IndexSlots), int(cfg.IndexEntries)
+	opts.Retention = cfg.rules()
+	opts.LiveOffsets = func(each func(store.LiveOffset) bool) {
+		if p := b.told.Load(); p != nil {
+			p.LiveOffsets(each)
+		}
+	}
 	opts.CheckCRC, opts.StoreHost, opts.Logger = cfg.CheckCRCOnRecover, b.Addr, b.log
 	return opts
 }
@@ -228,7 +234,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 		RejectTransactions: cfg.RejectTransactions, TransactionTimeOut: cfg.TransactionTimeOut,
 		TransactionCheckInterval: cfg.TransactionCheckInterval, TransactionCheckMax: cfg.TransactionCheckMax,
 		TransactionOpMaxBytes: cfg.TransactionOpMaxBytes, TransactionOpInterval: cfg.TransactionOpInterval,
-		MessageRetention: processor.DefaultSettings(cfg.Name).MessageRetention,
+		MessageRetention: cfg.FileReservedTime,
 	}
 }
 
@@ -288,6 +294,7 @@ func (b *Broker) startServices(cfg Config) error {
 			b.log.Error("delivery of delayed messages has ended", "err", err)
 		}
 	})
+	s.run(func(ctx context.Context) { b.store.Retain(ctx, cfg.CleanInterval) })
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })

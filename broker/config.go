@@ -115,6 +115,7 @@ type Config struct {
 	MaxConsumeQueueScan                          int32
 
 	HTTP HTTPConfig
+	RetentionConfig
 }
 
 // DefaultConfig gives Java's defaults.
@@ -149,6 +150,7 @@ func DefaultConfig() Config {
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000,
 		HTTP:                HTTPConfig{Exporter: exporterNone, Port: 5557},
+		RetentionConfig:     defaultRetentionConfig(),
 	}
 }
 

@@ -82,6 +82,18 @@ var keyTable = codec.SettingKeys[Config]{
 	"messageDelayLevel":          codec.TextKey(func(c *Config) *string { return &c.MessageDelayLevel }),
 	"checkCRCOnRecover":          codec.BoolKey(func(c *Config) *bool { return &c.CheckCRCOnRecover }),
 
+	"fileReservedTime":             codec.LiveKey(codec.DurationKey(func(c *Config) *time.Duration { return &c.FileReservedTime }, time.Hour, 0)),
+	"deleteWhen":                   hours(func(c *Config) *string { return &c.DeleteWhen }),
+	"cleanResourceInterval":        codec.DurationKey(func(c *Config) *time.Duration { return &c.CleanInterval }, time.Millisecond, time.Second),
+	"deleteCommitLogFilesInterval": codec.LiveKey(millis(func(c *Config) *time.Duration { return &c.DeleteInterval })),
+	"deleteFileBatchMax":           codec.LiveKey(codec.NumberKey(func(c *Config) *int { return &c.DeleteBatchMax }, 1, 1<<20)),
+	"diskMaxUsedSpaceRatio":        percent(func(c *Config) *int { return &c.DiskMaxUsedRatio }),
+	"diskSpaceCleanForciblyRatio":  percent(func(c *Config) *int { return &c.DiskCleanRatio }),
+	"diskSpaceWarningLevelRatio":   percent(func(c *Config) *int { return &c.DiskWarningRatio }),
+	"cleanFileForciblyEnable":      codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.CleanForcibly })),
+	"commitLogMaxBytes":            codec.LiveKey(codec.NumberKey(func(c *Config) *int64 { return &c.CommitLogMaxBytes }, 0, 1<<62)),
+	"keepUnconsumedEnable":         codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.KeepUnconsumedEnable })),
+
 	"maxTransferBytesOnMessageInMemory": codec.NumberKey(func(c *Config) *int32 { return &c.HotTransferBytes }, 1, 1<<31-1),
 	"maxTransferCountOnMessageInMemory": codec.NumberKey(func(c *Config) *int32 { return &c.HotTransferCount }, 1, 1<<31-1),
 	"maxTransferBytesOnMessageInDisk":   codec.NumberKey(func(c *Config) *int32 { return &c.ColdTransferBytes }, 1, 1<<31-1),

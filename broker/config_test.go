@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/apogee-mq/apogee/store"
 )
 
 // loadText reads text as a broker.conf over the defaults and returns what was logged.
@@ -42,6 +45,31 @@ func TestLoadTakesJavaKeys(t *testing.T) {
 	require.False(t, cfg.AutoCreateTopic)
 	require.Equal(t, "/data/store", cfg.StoreRoot)
 	require.NoError(t, cfg.validate())
+}
+
+func TestRetentionSettings(t *testing.T) {
+	t.Parallel()
+	cfg, log, err := loadText(t, strings.Join([]string{
+		"deleteWhen=02;14", "fileReservedTime=48", "diskMaxUsedSpaceRatio=88", "diskSpaceCleanForciblyRatio=80", "diskSpaceWarningLevelRatio=86",
+		"cleanFileForciblyEnable=false", "cleanResourceInterval=5000", "deleteFileBatchMax=3", "deleteCommitLogFilesInterval=0",
+		"commitLogMaxBytes=1099511627776", "keepUnconsumedEnable=true",
+	}, "\n"))
+	require.NoError(t, err)
+	require.Empty(t, log)
+	require.Equal(t, store.Retention{
+		ReservedTime: 48 * time.Hour, DeleteWhen: []int{2, 14}, MaxUsedRatio: 0.88, ForciblyRatio: 0.80, WarningRatio: 0.86,
+		BatchMax: 3, MaxLogBytes: 1 << 40, KeepUnread: true,
+	}, cfg.rules())
+	require.Equal(t, 5*time.Second, cfg.CleanInterval)
+	require.Equal(t, 48*time.Hour, processorSettings(cfg, netip.Addr{}).MessageRetention)
+	cfg = DefaultConfig()
+	require.Equal(t, store.DefaultRetention(), cfg.rules())
+	_, _, err = loadText(t, "deleteWhen=midnight")
+	require.ErrorContains(t, err, "deleteWhen=midnight: want hours of the day")
+	for _, key := range []string{"fileReservedTime", "deleteWhen", "diskMaxUsedSpaceRatio", "commitLogMaxBytes", "keepUnconsumedEnable"} {
+		require.True(t, mayUpdate(key), key)
+	}
+	require.False(t, mayUpdate("cleanResourceInterval"))
 }
 
 func TestLoadWarnsOfUnknownKeys(t *testing.T) {

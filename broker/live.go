@@ -54,6 +54,7 @@ func (b *Broker) updateConfig(text []byte) error {
 	b.config.config = next
 	b.config.version = b.config.version.Next(0, time.Now().UnixMilli())
 	b.processor.SetSettings(processorSettings(next, b.Addr.Addr()))
+	b.store.SetRetention(next.rules())
 	b.topics.SetAutoCreate(next.AutoCreateTopic)
 	b.groups.SetAutoCreate(next.AutoCreateGroup)
 	if reregister {

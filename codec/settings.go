@@ -78,11 +78,15 @@ func BoolKey[C any](field func(*C) *bool) SettingKey[C] {
 	}
 }
 
-// DurationKey is a time of at least least, 0 or more, written as a whole number of unit: time.Millisecond or time.Second.
+// DurationKey is a time of at least least, 0 or more, written as a whole number of unit: time.Millisecond,
+// time.Second or time.Hour.
 func DurationKey[C any](field func(*C) *time.Duration, unit, least time.Duration) SettingKey[C] {
 	want := "want a number of milliseconds"
-	if unit == time.Second {
+	switch unit {
+	case time.Second:
 		want = "want a number of seconds"
+	case time.Hour:
+		want = "want a number of hours"
 	}
 	if least == 0 {
 		want += ", not negative"

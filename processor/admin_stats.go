@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
 	"github.com/apogee-mq/apogee/store"
@@ -185,16 +183,14 @@ func (p *Processor) StoreTimeOf(physOffset int64) int64 {
 
 // addDisk adds how full the disks are.
 func (p *Processor) addDisk(table map[string]string) {
-	var fs unix.Statfs_t
-	if p.opts.StoreDir == "" || unix.Statfs(p.opts.StoreDir, &fs) != nil || fs.Blocks == 0 {
-		return
+	for path, ratio := range p.store.LogDisks() {
+		table["commitLogDiskRatio_"+path] = describeDouble(ratio)
 	}
-	block := uint64(fs.Bsize)
-	used := fs.Blocks - fs.Bfree
-	ratio := describeDouble(math.Ceil(float64(used)*100/float64(used+fs.Bavail)) / 100) // as df
-	table["commitLogDiskRatio"], table["consumeQueueDiskRatio"] = ratio, ratio
-	table["commitLogDiskRatio_"+p.opts.StoreDir+"/commitlog"] = ratio
-	table["commitLogDirCapacity"] = fmt.Sprintf("Total : %s, Free : %s.", describeBytes(int64(fs.Blocks*block)), describeBytes(int64(fs.Bavail*block)))
+	m := p.store.Metrics()
+	table["commitLogDiskRatio"], table["consumeQueueDiskRatio"] = describeDouble(m.LogDiskRatio), describeDouble(m.QueueDiskRatio)
+	if disk, err := store.DiskOf(p.opts.StoreDir); err == nil {
+		table["commitLogDirCapacity"] = fmt.Sprintf("Total : %s, Free : %s.", describeBytes(disk.TotalBytes), describeBytes(disk.FreeBytes))
+	}
 }
 
 // addPools adds what waits in the pools. Java has more pools than there are here; they show what would serve their requests.

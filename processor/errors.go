@@ -40,7 +40,7 @@ func (p *Processor) putError(err error) error {
 	case errors.Is(err, store.ErrIllegal), errors.Is(err, store.ErrMessageTooLarge):
 		return p.illegal()
 	case errors.Is(err, store.ErrNoSpace):
-		return refuse(codec.ServiceNotAvailable, "service not available now. the broker's disk is full")
+		return p.diskFull()
 	case errors.Is(err, store.ErrStuck):
 		return refuse(codec.ServiceNotAvailable, "service not available now. queues or index cannot grow, the broker's disk may be full")
 	case errors.Is(err, store.ErrReadOnly):
@@ -50,6 +50,15 @@ func (p *Processor) putError(err error) error {
 	}
 	p.log.Error("put message", "error", err)
 	return refuse(codec.SystemError, "UNKNOWN_ERROR")
+}
+
+// diskFull refuses a message that no disk has room for, with how full the disks of log, queues and index are. Apache:
+// SendMessageProcessor.diskUtil.
+func (p *Processor) diskFull() *codec.Refusal {
+	m := p.store.Metrics()
+	return refuse(codec.ServiceNotAvailable, "service not available now. It may be caused by one of the following reasons: "+
+		"the broker's disk is full [CL: %5.2f CQ: %5.2f INDEX: %5.2f], messages are put to the slave, message store has been shut down, etc.",
+		m.LogDiskRatio, m.QueueDiskRatio, m.QueueDiskRatio)
 }
 
 // putBatchError is putError for a batch: a body that lies about its sizes, or is too large as a whole, fails in Java with an

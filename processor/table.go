@@ -80,6 +80,9 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.GetBrokerConfig, Pool: remoting.PoolAdmin, Handler: p.config},
 		{Code: codec.GetBrokerRuntimeInfo, Pool: remoting.PoolAdmin, Handler: p.runtimeInfo},
 		{Code: codec.ViewBrokerStatsData, Pool: remoting.PoolAdmin, Handler: p.viewStats},
+		{Code: codec.CleanExpiredConsumeQueue, Pool: remoting.PoolAdmin, Handler: p.cleanQueues},
+		{Code: codec.CleanUnusedTopic, Pool: remoting.PoolAdmin, Handler: p.cleanTopics},
+		{Code: codec.DeleteExpiredCommitLog, Pool: remoting.PoolAdmin, Handler: p.cleanLog},
 		{Code: codec.QueryConsumeQueue, Pool: remoting.PoolAdmin, Handler: p.consumeQueue},
 	}
 }

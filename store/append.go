@@ -321,6 +321,9 @@ func (s *Store) checkPut(m *Message, bodyLen, propsLen int) error {
 	if err := s.dispatcher.stuck.Load(); err != nil {
 		return *err
 	}
+	if s.cleaner.full.Load() {
+		return errDiskFull
+	}
 	return nil
 }
 

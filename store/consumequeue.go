@@ -296,31 +296,39 @@ func (q *queue) minOffset(logMin int64) int64 {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	from, failed := q.kind.findLocked(q, q.min.Load(), false)
+	least := q.max.Load()
+	if q.maxPhys == 0 || q.maxPhys > logMin { // else none is left, and no file needs to be looked at
+		var err error
+		if least, err = q.searchLocked(q.min.Load(), logMin); err != nil {
+			q.all.opts.Logger.Error("queue's first offset is unknown", "topic", q.topic, "queue", q.id, "err", err)
+			return q.min.Load()
+		}
+	}
+	q.min.Store(least)
+	q.minFor.Store(logMin)
+	return least
+}
+
+// searchLocked returns the first offset from queueOffset on whose record lies at physOffset or behind, max when there is none.
+func (q *queue) searchLocked(queueOffset, physOffset int64) (int64, error) {
+	from, failed := q.kind.findLocked(q, queueOffset, false)
 	if len(q.files) > 0 {
 		from = max(from, q.files[0].base)
 	}
-	least, width := q.max.Load(), q.kind.entryBytes()
+	width := q.kind.entryBytes()
 	n := int(max(q.end-from, 0) / width)
 	first := sort.Search(n, func(i int) bool {
 		e, err := q.entryAtLocked(from + int64(i)*width)
 		if err != nil {
 			failed = err
 		}
-		return e.physOffset >= logMin && (e.physOffset > 0 || e.size != blankEntrySize)
+		return e.physOffset >= physOffset && (e.physOffset > 0 || e.size != blankEntrySize)
 	})
-	if first < n && failed == nil {
-		var e entry
-		e, failed = q.entryAtLocked(from + int64(first)*width)
-		least = e.queueOffset
+	if first == n || failed != nil {
+		return q.max.Load(), failed
 	}
-	if failed != nil {
-		q.all.opts.Logger.Error("queue's first offset is unknown", "topic", q.topic, "queue", q.id, "err", failed)
-		return q.min.Load()
-	}
-	q.min.Store(least)
-	q.minFor.Store(logMin)
-	return least
+	e, err := q.entryAtLocked(from + int64(first)*width)
+	return e.queueOffset, err
 }
 
 // entryLocked returns the entry that holds queueOffset, in a batch queue the one behind it when none does, and one without

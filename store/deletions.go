@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,11 +37,7 @@ func (d *deletions) load(dir string, logMin int64, faults faultFunc) error {
 	if json.Unmarshal(b, &d.marks) != nil || d.marks == nil {
 		d.marks = make(map[string]int64)
 	}
-	for topic, phys := range d.marks {
-		if phys <= logMin {
-			delete(d.marks, topic)
-		}
-	}
+	maps.DeleteFunc(d.marks, func(_ string, phys int64) bool { return phys <= logMin })
 	return nil
 }
 
@@ -51,14 +48,35 @@ func (d *deletions) covers(topic []byte, physOffset int64) bool {
 	return physOffset < d.marks[string(topic)]
 }
 
-// mark says that all records of topic before physOffset are deleted, and waits for the disk.
-func (d *deletions) mark(topic string, physOffset int64) error {
+// mark says that all records of each topic before its physical offset are deleted, and waits for the disk.
+func (d *deletions) mark(marks map[string]int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.marks[topic] >= physOffset {
+	changed := false
+	for topic, physOffset := range marks {
+		if d.marks[topic] < physOffset {
+			d.marks[topic], changed = physOffset, true
+		}
+	}
+	if !changed {
 		return nil
 	}
-	d.marks[topic] = physOffset
+	return d.saveLocked()
+}
+
+// forget drops the marks that say nothing any more of a log that begins at logMin.
+func (d *deletions) forget(logMin int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := len(d.marks)
+	maps.DeleteFunc(d.marks, func(_ string, phys int64) bool { return phys <= logMin })
+	if len(d.marks) == before {
+		return nil
+	}
+	return d.saveLocked()
+}
+
+func (d *deletions) saveLocked() error {
 	b, err := json.Marshal(d.marks)
 	if err != nil {
 		return err

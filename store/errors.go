@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors of the store. Test with errors.Is; most come wrapped with the place they were noticed at.
 var (
@@ -32,3 +35,6 @@ var (
 	// ErrForeign says that the directory belongs to a kind of store this one does not read (RocksDB queues, DLedger log).
 	ErrForeign = errors.New("store directory of another kind")
 )
+
+// errDiskFull refuses puts while a disk is above its warning watermark.
+var errDiskFull = fmt.Errorf("%w: disk is above its warning watermark", ErrNoSpace)

@@ -399,9 +399,9 @@ func (x *Index) DropFrom(physOffset int64) error {
 	return errors.Join(errs...)
 }
 
-// DeleteBelow removes files whose messages all lie before physOffset, never the newest. Apache:
+// DeleteBelow removes files whose messages all lie before physOffset, never the newest, and returns how many. Apache:
 // IndexService.deleteExpiredFile.
-func (x *Index) DeleteBelow(physOffset int64) error {
+func (x *Index) DeleteBelow(physOffset int64) (int, error) {
 	x.mu.Lock()
 	files := x.files
 	n := 0
@@ -414,5 +414,5 @@ func (x *Index) DeleteBelow(physOffset int64) error {
 	for _, f := range files[:n] {
 		errs = append(errs, f.remove())
 	}
-	return errors.Join(errs...)
+	return n, errors.Join(errs...)
 }

@@ -289,6 +289,14 @@ func TestIndexGoesOnInTheMiddleOfAMessage(t *testing.T) {
 	require.Equal(t, int32(1+5+2), x.last.header.next)
 }
 
+func deleteBelow(t *testing.T, x *Index, physOffset int64) {
+	t.Helper()
+	before := len(listNames(t, x.opts.Dir))
+	n, err := x.DeleteBelow(physOffset)
+	require.NoError(t, err)
+	require.Len(t, listNames(t, x.opts.Dir), before-n)
+}
+
 func TestIndexDeletesWholeFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -296,11 +304,11 @@ func TestIndexDeletesWholeFiles(t *testing.T) {
 	for i := range int64(25) {
 		require.NoError(t, x.Put("T", []byte("k"), nil, nil, i*10, i+1))
 	}
-	require.NoError(t, x.DeleteBelow(90))
+	deleteBelow(t, x, 90)
 	require.Len(t, listNames(t, dir), 3, "the first file ends at 90")
-	require.NoError(t, x.DeleteBelow(91))
+	deleteBelow(t, x, 91)
 	require.Len(t, listNames(t, dir), 2)
-	require.NoError(t, x.DeleteBelow(math.MaxInt64))
+	deleteBelow(t, x, math.MaxInt64)
 	require.Len(t, listNames(t, dir), 1, "never the newest")
 	require.Equal(t, offsetsFrom(20, 25), query(t, x, "T", "k"))
 }
@@ -496,7 +504,7 @@ func TestIndexQueriesWhileItIsWritten(t *testing.T) {
 	wg.Go(func() {
 		for i := range int64(n) {
 			if i%500 == 499 {
-				if err := x.DeleteBelow(i - 300); err != nil {
+				if _, err := x.DeleteBelow(i - 300); err != nil {
 					t.Error(err)
 				}
 				if _, err := x.Flush(); err != nil {

@@ -98,6 +98,13 @@ type Options struct {
 	// OnArrival, if set, is called by the dispatcher after the entries of a queue became visible, once for each queue
 	// touched by a batch. It must not block and must not call Close.
 	OnArrival func(a Arrival)
+	// Retention says what of the log is deleted when; Store.SetRetention changes it. The default value is DefaultRetention.
+	Retention Retention
+	// DiskUsage measures the disk that a path lies on. The default value is DiskOf.
+	DiskUsage func(path string) (Disk, error)
+	// LiveOffsets, if set, calls each, until it says no, for every queue of every consumer group that has members now. The
+	// default value is nil: nobody is known to consume.
+	LiveOffsets func(each func(o LiveOffset) (more bool))
 	// Now is the clock. The default value is time.Now.
 	Now func() time.Time
 	// Faults, if set, is asked before each file operation that may fail. The default value is nil.
@@ -155,6 +162,8 @@ func DefaultOptions(dir string) Options {
 		IndexEnabled:       true,
 		IndexSlots:         5000000,
 		IndexEntries:       20000000,
+		Retention:          DefaultRetention(),
+		DiskUsage:          DiskOf,
 		Now:                time.Now,
 		Logger:             slog.New(slog.NewTextHandler(io.Discard, nil)),
 		AllocChunkBytes:    16 << 20,
@@ -184,8 +193,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("batch consume queue file of %d entries: between 1 and 33554432 are possible", o.BatchQueueSegmentEntries)
 	case o.MaxMessageBytes < 1 || o.MaxMessageBytes > 1<<30:
 		return fmt.Errorf("message limit of %d bytes is out of range", o.MaxMessageBytes)
-	case o.Now == nil || o.Logger == nil:
-		return errors.New("store options without clock or logger")
+	case o.Now == nil || o.Logger == nil || o.DiskUsage == nil:
+		return errors.New("store options without clock, logger or disk usage")
 	case !o.StoreHost.IsValid():
 		return errors.New("store host is not set")
 	case o.FlushInterval <= 0 || o.QueueFlushInterval <= 0 || o.SyncFlushTimeout <= 0:

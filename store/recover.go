@@ -47,6 +47,7 @@ func (r *recovery) run() error {
 	if err := r.findStart(); err != nil {
 		return err
 	}
+	s.ends.apply(s)
 	s.opts.Logger.Info("recovering commit log", "clean", r.clean, "from", r.from, "dirs", s.log.dirs.all())
 	if err := r.scan(r.from, func(m *codec.Message) error { return r.redispatch(m, false) }); err != nil {
 		return err

@@ -234,6 +234,11 @@ func (s *segment) zeroRange(f *os.File, from, to int64) error {
 // remove deletes the file and drops the list's reference; readers keep what they hold.
 func (s *segment) remove() error {
 	defer s.release()
+	return s.unlink()
+}
+
+// unlink deletes the file; what is mapped stays.
+func (s *segment) unlink() error {
 	if err := s.faults.check(OpRemove, s.path); err != nil {
 		return err
 	}

@@ -118,15 +118,28 @@ func (l *segments) add(seg *segment) {
 	l.list.Store(&list)
 }
 
-// deleteHead removes the first n segments but never the last one of all. Readers keep what they hold.
-func (l *segments) deleteHead(n int) error {
-	l.mu.Lock()
-	old := l.all()
-	n = max(min(n, len(old)-1), 0)
-	list := slices.Clone(old[n:])
-	l.list.Store(&list)
-	l.mu.Unlock()
-	return removeAll(old[:n])
+// deleteHead removes the first n segments but never the last one of all, and returns how many it removed. Each is off the disk
+// before the next one goes, so that a stop in between leaves no gap. Readers keep what they hold. One goroutine at a time calls it.
+func (l *segments) deleteHead(n int) (int, error) {
+	for i := range n {
+		list := l.all()
+		if len(list) < 2 {
+			return i, nil
+		}
+		head := list[0]
+		if err := head.unlink(); err != nil {
+			return i, err
+		}
+		l.mu.Lock()
+		rest := slices.Clone(l.all()[1:]) // an append may have added one
+		l.list.Store(&rest)
+		l.mu.Unlock()
+		head.release()
+		if err := syncDir(filepath.Dir(head.path)); err != nil {
+			return i + 1, err
+		}
+	}
+	return n, nil
 }
 
 // deleteAfter removes the segments that begin at or after physOffset.

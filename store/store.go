@@ -148,8 +148,10 @@ type Store struct {
 	queues     *queues
 	index      *indexer
 	deleted    *deletions
+	ends       *queueEnds
 	dispatcher *dispatcher
 	flusher    *flusher
+	cleaner    *cleaner
 	lock       *dirLock
 
 	warmFrom int64 // physical offset behind which pages were read or written since Open
@@ -212,8 +214,10 @@ func newStore(opts Options) *Store {
 	s.queues = newQueues(&s.opts, s.log.minPhys)
 	s.index = &indexer{log: s.log}
 	s.deleted = &deletions{}
+	s.ends = &queueEnds{}
 	s.dispatcher = newDispatcher(s)
 	s.flusher = &flusher{s: s, wake: make(chan struct{}, 1)}
+	s.cleaner = newCleaner(s)
 	s.flusher.waiters.timeout = opts.SyncFlushTimeout
 	s.log.feeder.fed = s.flusher.pace
 	return s
@@ -232,6 +236,9 @@ func (s *Store) recover() error {
 	}
 	s.flusher.check, s.flusher.saved = check, check
 	if err := s.deleted.load(s.opts.Dir, s.log.minPhys(), s.opts.Faults); err != nil {
+		return err
+	}
+	if err := s.ends.load(s.opts.Dir, s.opts.Faults); err != nil {
 		return err
 	}
 	if err := s.openIndex(!clean, check.indexMs); err != nil {
@@ -305,6 +312,7 @@ func (s *Store) openIndex(abnormal bool, checkpointMs int64) (err error) {
 
 // start runs the store's goroutines; Close ends them.
 func (s *Store) start() {
+	s.cleaner.measure(s.cleaner.rules.Load())
 	s.loops.Go(func() { s.log.feeder.run(s.stop) })
 	s.loops.Go(func() { s.flusher.run(s.stop) })
 	s.loops.Go(func() { s.flusher.runQueues(s.stop) })

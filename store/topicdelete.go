@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 )
 
 // DeleteTopic removes the queues of a topic and their files. Its records stay in the log until their segments are
@@ -13,21 +15,57 @@ func (s *Store) DeleteTopic(topic string) error {
 	if err := checkTopic(topic); err != nil {
 		return err
 	}
+	return s.deleteTopics([]string{topic})
+}
+
+// DeleteUnusedTopics deletes the topics that have queues but are not used, and returns their names. Apache:
+// DefaultMessageStore.cleanUnusedTopic.
+func (s *Store) DeleteUnusedTopics(used func(topic string) bool) ([]string, error) {
+	seen := make(map[string]bool)
+	var unused []string
+	s.queues.each("", func(q *queue) {
+		if !seen[q.topic] {
+			seen[q.topic] = true
+			if !used(q.topic) {
+				unused = append(unused, q.topic)
+			}
+		}
+	})
+	if len(unused) == 0 {
+		return nil, nil
+	}
+	slices.Sort(unused)
+	return unused, s.deleteTopics(unused)
+}
+
+func (s *Store) deleteTopics(topics []string) error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	// The mark is on disk before the files go, so that a stop in between leaves either the topic or nothing of it.
-	marked := s.Written()
-	if err := s.deleted.mark(topic, marked); err != nil {
+	// The marks are on disk before the files go, so that a stop in between leaves either a topic or nothing of it.
+	marks := make(map[string]int64, len(topics))
+	written := s.Written()
+	for _, topic := range topics {
+		marks[topic] = written
+	}
+	if err := s.deleted.mark(marks); err != nil {
 		return err
 	}
-	trash, err := s.detach(topic, &marked)
+	if err := s.ends.forget(topics); err != nil {
+		return err
+	}
+	trash, err := s.makeTrash()
 	if err != nil {
 		return err
 	}
-	if err := s.deleted.mark(topic, marked); err != nil { // what was put while the first mark was written
+	for i, topic := range topics {
+		if marks[topic], err = s.detach(topic, filepath.Join(trash, strconv.Itoa(i))); err != nil {
+			return err
+		}
+	}
+	if err := s.deleted.mark(marks); err != nil { // what was put while the first marks were written
 		return err
 	}
 	if err := os.RemoveAll(trash); err != nil {
@@ -36,17 +74,22 @@ func (s *Store) DeleteTopic(topic string) error {
 	return nil
 }
 
-// detach takes the topic's queues out of use and its directory out of the way, under the append lock: the next put to
-// the topic finds nothing of them.
-func (s *Store) detach(topic string, marked *int64) (trash string, err error) {
-	trash = filepath.Join(s.opts.Dir, ownDir, "trash")
+// makeTrash makes a directory for what is on its way out.
+func (s *Store) makeTrash() (string, error) {
+	trash := filepath.Join(s.opts.Dir, ownDir, "trash")
 	if err := os.MkdirAll(trash, 0o755); err != nil {
 		return "", wrapFileError(OpRemove, trash, err)
 	}
-	trash, err = os.MkdirTemp(trash, "topic")
+	dir, err := os.MkdirTemp(trash, "topic")
 	if err != nil {
 		return "", wrapFileError(OpRemove, trash, err)
 	}
+	return dir, nil
+}
+
+// detach takes the topic's queues out of use and moves its directory into trash, under the append lock: the next put to
+// the topic finds nothing of them. It returns where the log ended then.
+func (s *Store) detach(topic, trash string) (marked int64, err error) {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
 	for _, q := range s.queues.take(topic) {
@@ -58,17 +101,17 @@ func (s *Store) detach(topic string, marked *int64) (trash string, err error) {
 		q.files, q.gone = nil, true
 		q.mu.Unlock()
 	}
-	*marked = s.Written()
+	marked = s.Written()
 	for _, kind := range kinds {
 		dir := filepath.Join(s.queues.rootOf(kind), topic)
 		if err := s.queues.faults.check(OpRemove, dir); err != nil {
-			return "", err
+			return marked, err
 		}
-		if err := os.Rename(dir, filepath.Join(trash, kind.folder())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return "", wrapFileError(OpRemove, dir, err)
+		if err := os.Rename(dir, trash+"."+kind.folder()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return marked, wrapFileError(OpRemove, dir, err)
 		}
 	}
-	return trash, nil
+	return marked, nil
 }
 
 // emptyTrash removes what a stop in the middle of a deletion left.
