@@ -45,8 +45,17 @@ func readCheckpoint(dir string, faults faultFunc) (checkpoint, error) {
 	if len(b) < 40 {
 		return checkpoint{}, nil
 	}
-	at := func(i int) int64 { return max(int64(binary.BigEndian.Uint64(b[8*i:])), 0) }
-	return checkpoint{at(0), at(1), at(2), at(3), at(4)}, nil
+	c := checkpointAt(b)
+	for _, n := range []*int64{&c.physicMs, &c.logicsMs, &c.indexMs, &c.masterFlushedOffset, &c.confirmPhysOffset} {
+		*n = max(*n, 0)
+	}
+	return c, nil
+}
+
+// checkpointAt reads the numbers as they stand there; b has at least 40 bytes.
+func checkpointAt(b []byte) checkpoint {
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
+	return checkpoint{at(0), at(1), at(2), at(3), at(4)}
 }
 
 // write writes the file and waits for the disk. The first 40 bytes lie in one sector, so they change together.

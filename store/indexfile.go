@@ -101,21 +101,41 @@ func openIndexFile(path string, slots, entries int64, faults faultFunc) (*indexF
 	if err != nil {
 		return nil, err
 	}
-	b := seg.data
-	x := &indexFile{seg: seg, slots: slots, capacity: entries, header: indexHeader{
-		beginMs:   int64(binary.BigEndian.Uint64(b[0:])),
-		endMs:     int64(binary.BigEndian.Uint64(b[8:])),
-		beginPhys: int64(binary.BigEndian.Uint64(b[16:])),
-		endPhys:   int64(binary.BigEndian.Uint64(b[24:])),
-		usedSlots: int32(binary.BigEndian.Uint32(b[32:])),
-		next:      int32(binary.BigEndian.Uint32(b[36:])),
-	}}
+	x := &indexFile{seg: seg, slots: slots, capacity: entries, header: indexHeaderAt(seg.data)}
 	if next := x.header.next; int64(next) > entries {
 		seg.release()
 		return nil, fmt.Errorf("%w: index file %s counts %d entries at 36, it has room for %d", ErrCorrupt, path, next, entries)
 	}
 	x.header.next = max(1, x.header.next)
 	return x, nil
+}
+
+func indexHeaderAt(b []byte) indexHeader {
+	return indexHeader{
+		beginMs:   int64(binary.BigEndian.Uint64(b[0:])),
+		endMs:     int64(binary.BigEndian.Uint64(b[8:])),
+		beginPhys: int64(binary.BigEndian.Uint64(b[16:])),
+		endPhys:   int64(binary.BigEndian.Uint64(b[24:])),
+		usedSlots: int32(binary.BigEndian.Uint32(b[32:])),
+		next:      int32(binary.BigEndian.Uint32(b[36:])),
+	}
+}
+
+// indexEntry is one entry of an index file.
+type indexEntry struct {
+	hash       int32
+	physOffset int64
+	seconds    int32 // since the header's begin
+	older      int32 // the slot's entry before this one, 0 for none
+}
+
+func indexEntryAt(b []byte) indexEntry {
+	return indexEntry{
+		hash:       int32(binary.BigEndian.Uint32(b)),
+		physOffset: int64(binary.BigEndian.Uint64(b[4:])),
+		seconds:    int32(binary.BigEndian.Uint32(b[12:])),
+		older:      int32(binary.BigEndian.Uint32(b[16:])),
+	}
 }
 
 func (x *indexFile) slotPos(hash int32) int64 {
@@ -215,38 +235,36 @@ func (x *indexFile) find(found []int64, hash int32, limit int, beginMs, endMs in
 	x.mu.Unlock()
 	// An older entry has a smaller number; anything else is damage and would lead in circles.
 	for end := h.next; n > 0 && n < end && len(found) < limit; {
-		entry := x.entry(n)
-		seconds := int32(binary.BigEndian.Uint32(entry[12:]))
-		timeMs := h.beginMs + int64(seconds)*1000
-		if seconds < 0 || timeMs < beginMs {
+		e := x.entry(n)
+		timeMs := h.beginMs + int64(e.seconds)*1000
+		if e.seconds < 0 || timeMs < beginMs {
 			break
 		}
-		if int32(binary.BigEndian.Uint32(entry)) == hash && timeMs <= endMs {
-			found = append(found, int64(binary.BigEndian.Uint64(entry[4:])))
+		if e.hash == hash && timeMs <= endMs {
+			found = append(found, e.physOffset)
 		}
-		end, n = n, int32(binary.BigEndian.Uint32(entry[16:]))
+		end, n = n, e.older
 	}
 	return found
 }
 
-func (x *indexFile) entry(n int32) []byte {
+func (x *indexFile) entry(n int32) indexEntry {
 	pos := x.entryPos(int64(n))
-	return x.seg.data[pos : pos+indexEntryBytes]
+	return indexEntryAt(x.seg.data[pos : pos+indexEntryBytes])
 }
 
 // has reports whether a key of the message at physOffset is in the file. Only the writer calls it.
 func (x *indexFile) has(hash int32, physOffset int64) bool {
 	n := int32(binary.BigEndian.Uint32(x.seg.data[x.slotPos(hash):]))
 	for end := x.header.next; n > 0 && n < end; {
-		entry := x.entry(n)
-		at := int64(binary.BigEndian.Uint64(entry[4:]))
-		if at < physOffset {
+		e := x.entry(n)
+		if e.physOffset < physOffset {
 			return false
 		}
-		if at == physOffset && int32(binary.BigEndian.Uint32(entry)) == hash {
+		if e.physOffset == physOffset && e.hash == hash {
 			return true
 		}
-		end, n = n, int32(binary.BigEndian.Uint32(entry[16:]))
+		end, n = n, e.older
 	}
 	return false
 }

@@ -22,9 +22,14 @@ const sectorBytes = 512
 // segment. codec.ErrBlank, with the size, says that the rest of the segment is filler. Any other error says that no
 // record is there. Apache: CommitLog.checkMessageAndReturnSize.
 func readRecord(seg *segment, pos, limit int64, checkCRC bool, m *codec.Message) (n int64, err error) {
-	size, err := codec.DecodeMessage(seg.data[pos:limit], m)
+	return decodeRecord(seg.data[pos:limit], seg.base, pos, seg.size, checkCRC, m)
+}
+
+// decodeRecord is readRecord for the bytes b at pos of a file of fileBytes that begins at physical offset base.
+func decodeRecord(b []byte, base, pos, fileBytes int64, checkCRC bool, m *codec.Message) (n int64, err error) {
+	size, err := codec.DecodeMessage(b, m)
 	if errors.Is(err, codec.ErrBlank) {
-		if pos+int64(size) != seg.size {
+		if pos+int64(size) != fileBytes {
 			return 0, fmt.Errorf("filler of %d bytes: %w", size, codec.ErrSize)
 		}
 		return int64(size), err
@@ -32,7 +37,7 @@ func readRecord(seg *segment, pos, limit int64, checkCRC bool, m *codec.Message)
 	if err != nil {
 		return 0, err
 	}
-	if m.PhysOffset != seg.base+pos {
+	if m.PhysOffset != base+pos {
 		return 0, fmt.Errorf("%w: %d", errWrongPlace, m.PhysOffset)
 	}
 	if checkCRC {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/apogee-mq/apogee/cmd/admin"
+	"github.com/apogee-mq/apogee/cmd/store"
 )
 
 // Set by the linker.
@@ -48,9 +49,15 @@ func run(name string, args []string) int {
 		args = append([]string{"broker"}, args...)
 	}
 	cmd.SetArgs(args)
+	var exit store.ExitError
 	switch err := cmd.ExecuteContext(ctx); {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &exit):
+		if exit.Err != nil {
+			fmt.Fprintf(os.Stderr, "apogee: %v\n", exit.Err)
+		}
+		return exit.Code
 	case errors.As(err, new(startError)):
 		fmt.Fprintf(os.Stderr, "apogee: %v\n", withHint(err))
 		return exitStart
@@ -70,7 +77,7 @@ func rootCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(serverCommand(), namesrvCommand(), brokerCommand(), versionCommand(),
-		admin.Command(func(err error) error { return startError{err} }))
+		admin.Command(func(err error) error { return startError{err} }), store.Command())
 	return root
 }
 

@@ -1,0 +1,229 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/apogee-mq/apogee/codec"
+)
+
+// checkStore runs Check over dir and returns all that it found.
+func checkStore(t testing.TB, dir string) (CheckReport, []Finding) {
+	t.Helper()
+	var found []Finding
+	r, err := Check(context.Background(), CheckOptions{Dir: dir, Workers: 3, Found: func(f Finding) { found = append(found, f) }})
+	require.NoError(t, err)
+	require.EqualValues(t, r.Notes+r.Repairable+r.Damaged > 0, len(found) > 0)
+	return r, found
+}
+
+func findingText(found []Finding) string {
+	var b strings.Builder
+	for _, f := range found {
+		fmt.Fprintln(&b, f)
+	}
+	return b.String()
+}
+
+func TestCheckAgreesWithApache(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		verdict string
+		notes   int64
+	}{
+		{fixtureClean, "whole", 0},
+		{fixtureCrashed, "whole, to be recovered by the next start", 1},
+		{fixtureTruncated, "whole, to be recovered by the next start", 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := unpackFixture(t, c.name, "")
+			want := readManifest(t, c.name)
+			r, found := checkStore(t, dir)
+			require.Equal(t, c.verdict, r.Verdict(), findingText(found))
+			require.Equal(t, c.notes, r.Notes, findingText(found))
+			require.True(t, r.Whole())
+			require.EqualValues(t, len(want.Messages), r.Records)
+			require.Equal(t, want.CommitLogMinOffset, r.LogBegin)
+			require.Equal(t, want.CommitLogMaxOffset, r.LogEnd)
+			if c.name == fixtureTruncated { // the entry of the torn message
+				r.QueueEntries--
+			}
+			require.EqualValues(t, want.ConsumeQueueEntryCount, r.QueueEntries)
+
+			s := openTestStore(t, fixtureOptions(t, dir))
+			require.NoError(t, s.Close())
+			r, found = checkStore(t, dir)
+			require.Equal(t, "whole", r.Verdict(), findingText(found))
+			require.Empty(t, found)
+		})
+	}
+}
+
+// used is a file of the clean directory and the bytes of it that mean something.
+type used struct {
+	path     string
+	from, to int64
+}
+
+// usedBytes lists, for a directory that was stopped cleanly, the stretches that Check answers for.
+func usedBytes(t *testing.T, dir string) map[string][]used {
+	kinds := make(map[string][]used)
+	add := func(kind, path string, from, to int64) { kinds[kind] = append(kinds[kind], used{path, from, to}) }
+	l, err := readLayout(dir, "")
+	require.NoError(t, err)
+	for _, f := range l.log {
+		b, err := os.ReadFile(f.path)
+		require.NoError(t, err)
+		var m codec.Message
+		for pos := int64(0); pos < f.size; {
+			n, err := decodeRecord(b[pos:], f.base, pos, f.size, true, &m)
+			if err != nil {
+				break
+			}
+			add("log: size, magic, CRC, queue", f.path, pos, pos+codec.PosFlag)
+			add("log: queue and physical offset", f.path, pos+codec.PosQueueOffset, pos+codec.PosSysFlag)
+			body := pos + int64(codec.PosBody(m.SysFlag))
+			add("log: body and topic", f.path, body, body+4+int64(len(m.Body))+1+int64(len(m.Topic)))
+			pos += n
+		}
+	}
+	for _, q := range l.queues {
+		for _, f := range q.files {
+			b, err := os.ReadFile(q.path(f))
+			require.NoError(t, err)
+			end := int64(0)
+			for end < f.size && entryAt(b[end:]).written() {
+				end += entryBytes
+			}
+			if end > 0 {
+				add("queue", q.path(f), 0, end)
+			}
+		}
+	}
+	for _, f := range l.index {
+		b, err := os.ReadFile(f.path)
+		require.NoError(t, err)
+		next := int64(indexHeaderAt(b).next)
+		add("index header", f.path, 0, indexHeaderBytes)
+		add("index slots", f.path, indexHeaderBytes, indexHeaderBytes+fixtureIndexSlots*indexSlotBytes)
+		at := int64(indexHeaderBytes + fixtureIndexSlots*indexSlotBytes + indexEntryBytes)
+		add("index entries", f.path, at, at+(next-1)*indexEntryBytes)
+	}
+	return kinds
+}
+
+// flip changes one bit of a file.
+func flip(t testing.TB, path string, pos int64, bit int) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	var b [1]byte
+	_, err = f.ReadAt(b[:], pos)
+	require.NoError(t, err)
+	b[0] ^= 1 << bit
+	_, err = f.WriteAt(b[:], pos)
+	require.NoError(t, err)
+}
+
+// requireNamed requires a finding that names the file and a place in it, and a verdict to go with it.
+func requireNamed(t testing.TB, dir, path, what string) {
+	t.Helper()
+	r, found := checkStore(t, dir)
+	rel, err := filepath.Rel(dir, path)
+	require.NoError(t, err)
+	named := slices.ContainsFunc(found, func(f Finding) bool { return f.File == rel && f.Pos >= 0 })
+	require.True(t, named && !r.Whole(), "%s, %s: %s\n%s", rel, what, r.Verdict(), findingText(found))
+}
+
+func TestCheckFindsFlippedBits(t *testing.T) {
+	t.Parallel()
+	dir := unpackFixture(t, fixtureClean, "")
+	for kind, list := range usedBytes(t, dir) {
+		t.Run(kind, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(1, uint64(len(kind))))
+			for range 40 {
+				u := list[rnd.IntN(len(list))]
+				pos, bit := u.from+rnd.Int64N(u.to-u.from), rnd.IntN(8)
+				flip(t, u.path, pos, bit)
+				requireNamed(t, dir, u.path, fmt.Sprintf("bit %d at %d (from %d to %d)", bit, pos, u.from, u.to))
+				flip(t, u.path, pos, bit)
+			}
+		})
+	}
+	r, found := checkStore(t, dir)
+	require.True(t, r.Whole(), findingText(found))
+}
+
+// Every byte of every file may be wrong, also those that nothing vouches for: never a panic, and what is found is told.
+func TestCheckSurvivesAnyFlip(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{fixtureClean, fixtureCrashed} {
+		dir := unpackFixture(t, name, "")
+		paths := allFiles(t, dir)
+		rnd := rand.New(rand.NewPCG(2, 2))
+		for range 100 {
+			path := paths[rnd.IntN(len(paths))]
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			if info.Size() == 0 {
+				continue
+			}
+			pos, bit := rnd.Int64N(info.Size()), rnd.IntN(8)
+			flip(t, path, pos, bit)
+			checkStore(t, dir)
+			flip(t, path, pos, bit)
+		}
+	}
+}
+
+// allFiles lists the files below dir, each directory's as likely as another's when one is drawn.
+func allFiles(t testing.TB, dir string) []string {
+	var list []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			list = append(list, path)
+		}
+		return err
+	}))
+	return list
+}
+
+// A file that is cut off is found wherever what is cut off meant something.
+func TestCheckFindsTruncations(t *testing.T) {
+	t.Parallel()
+	dir := unpackFixture(t, fixtureClean, "")
+	kinds := usedBytes(t, dir)
+	last := make(map[string]int64)
+	for _, list := range kinds {
+		for _, u := range list {
+			last[u.path] = max(last[u.path], u.to)
+		}
+	}
+	rnd := rand.New(rand.NewPCG(3, 3))
+	for _, path := range slices.Sorted(maps.Keys(last)) {
+		whole, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, n := range []int64{0, last[path] - 1, rnd.Int64N(last[path])} {
+			require.NoError(t, os.WriteFile(path, whole[:n], 0o644))
+			r, found := checkStore(t, dir)
+			rel, err := filepath.Rel(dir, path)
+			require.NoError(t, err)
+			named := strings.Contains(findingText(found), rel)
+			require.True(t, named && !r.Whole(), "%s of %d bytes: %s\n%s", rel, n, r.Verdict(), findingText(found))
+		}
+		require.NoError(t, os.WriteFile(path, whole, 0o644))
+	}
+}
