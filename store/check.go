@@ -16,8 +16,10 @@ import (
 
 // CheckOptions say what Check looks at and how.
 type CheckOptions struct {
-	// Dir is the root of the store, CommitLogDir where its log lies. The default value is Dir/commitlog.
-	Dir, CommitLogDir string
+	// Dir is the root of the store.
+	Dir string
+	// LogDirs are the directories of the commit log. The default value is Dir/commitlog.
+	LogDirs []string
 	// Fast leaves out the checksums of bodies.
 	Fast bool
 	// Live allows a directory that another process has open. What is written meanwhile is not judged.
@@ -126,7 +128,7 @@ func runCheck(ctx context.Context, opts CheckOptions) (*checker, error) {
 	if opts.Workers <= 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
-	files, err := readLayout(opts.Dir, opts.CommitLogDir)
+	files, err := readLayout(opts.Dir, opts.LogDirs)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -81,7 +82,7 @@ type used struct {
 func usedBytes(t *testing.T, dir string) map[string][]used {
 	kinds := make(map[string][]used)
 	add := func(kind, path string, from, to int64) { kinds[kind] = append(kinds[kind], used{path, from, to}) }
-	l, err := readLayout(dir, "")
+	l, err := readLayout(dir, nil)
 	require.NoError(t, err)
 	for _, f := range l.log {
 		b, err := os.ReadFile(f.path)
@@ -213,7 +214,10 @@ func TestCheckFindsTruncations(t *testing.T) {
 		}
 	}
 	rnd := rand.New(rand.NewPCG(3, 3))
-	for _, path := range slices.Sorted(maps.Keys(last)) {
+	for i, path := range slices.Sorted(maps.Keys(last)) {
+		if i%3 > 0 && strings.Contains(path, "consumequeue") {
+			continue
+		}
 		whole, err := os.ReadFile(path)
 		require.NoError(t, err)
 		for _, n := range []int64{0, last[path] - 1, rnd.Int64N(last[path])} {
@@ -226,4 +230,68 @@ func TestCheckFindsTruncations(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(path, whole, 0o644))
 	}
+}
+
+func TestCheckSmallFiles(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		file   string
+		change func(b []byte) []byte
+		want   string
+	}{
+		{"checkpoint of the future", "checkpoint", func(b []byte) []byte { b[1] ^= 0x40; return b }, "later than the log's last message"},
+		{"checkpoint, queue time", "checkpoint", func(b []byte) []byte { b[9] ^= 0x40; return b }, "queue time"},
+		{"checkpoint cut off", "checkpoint", func(b []byte) []byte { return b[:17] }, "17 bytes, there should be 4096"},
+		{"table cut off", "config/topics.json", func(b []byte) []byte { return b[:len(b)/2] }, "its backup is good"},
+		{"table of zeros", "config/consumerOffset.json", func(b []byte) []byte { return make([]byte, len(b)) }, "its backup is good"},
+		{"table without backup", "config/transactionMetrics", func(b []byte) []byte { return b[:len(b)-2] }, "its backup is good"},
+		{"backup cut off", "config/topics.json.bak", func(b []byte) []byte { return b[:9] }, "only the backup of a good file"},
+		{"own list", "apogee/queues.json", func(b []byte) []byte { return b[:len(b)-1] }, "the next start does without it"},
+		{"own list longer than a queue", "apogee/queues.json", func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"FxGo":{"0":`), []byte(`"FxGo":{"0":9`), 1)
+		}, "when the server stopped"},
+		{"offset behind the queue", "config/consumerOffset.json", func(b []byte) []byte {
+			return bytes.Replace(b, []byte("\"offsetTable\":{"), []byte("\"offsetTable\":{\"FxFill@new\":{1:99999},"), 1)
+		}, "group new is at 99999 of topic FxFill, queue 1"},
+		{"delay offset behind the queue", "config/delayOffset.json", func(b []byte) []byte { return []byte(`{"offsetTable":{2:4711}}`) },
+			"delay level 2 is at 4711"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := unpackFixture(t, fixtureClean, "")
+			s := openTestStore(t, fixtureOptions(t, dir))
+			require.NoError(t, s.Close())
+			path := filepath.Join(dir, c.file)
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			changed := c.change(bytes.Clone(b))
+			require.NotEqual(t, b, changed)
+			require.NoError(t, os.WriteFile(path, changed, 0o644))
+			r, found := checkStore(t, dir)
+			i := slices.IndexFunc(found, func(f Finding) bool { return f.File == c.file })
+			require.GreaterOrEqual(t, i, 0, findingText(found))
+			require.Contains(t, found[i].String(), c.want)
+			require.Equal(t, strings.HasSuffix(c.file, ".bak"), r.Whole(), findingText(found))
+		})
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	t.Parallel()
+	check := func(dir string, live bool) error {
+		_, err := Check(context.Background(), CheckOptions{Dir: dir, Live: live})
+		return err
+	}
+	require.ErrorIs(t, check(t.TempDir(), false), ErrNoStore)
+	require.ErrorIs(t, check(filepath.Join(t.TempDir(), "none"), false), fs.ErrNotExist)
+	s := openTestStore(t, testOptions(t))
+	putMany(t, s, "T", 0, 20, 100)
+	waitDispatched(t, s)
+	require.ErrorIs(t, check(s.opts.Dir, false), ErrInUse)
+	require.NoError(t, check(s.opts.Dir, true))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := Check(ctx, CheckOptions{Dir: s.opts.Dir, Live: true})
+	require.ErrorIs(t, err, context.Canceled)
 }

@@ -78,6 +78,10 @@ func (c *checker) checkIndexFile(x *indexCheck) error {
 	var done func()
 	r.took, done = c.meter.unit(c.ctx, blockBytes(x.path, x.bytes))
 	defer done()
+	if x.bytes == 0 && x.path != c.files.index[len(c.files.index)-1].path {
+		c.badIndex(x, 0, "the file is empty, but not the last")
+		return nil
+	}
 	if x.bytes == 0 {
 		c.add(Note, x.path, -1, "the file is empty", "its creation was cut off", doNextRun)
 		return nil

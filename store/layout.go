@@ -54,31 +54,35 @@ func (q *queueSpans) at(pos int64) (fileSpan, bool) {
 	return q.files[i], true
 }
 
-// readLayout lists the store in dir; commitLogDir is empty for the usual place. The error is ErrForeign for a store of
+// readLayout lists the store in dir; logDirs is empty for the usual place of the log. The error is ErrForeign for a store of
 // another kind and errNoStore for a directory that holds none.
-func readLayout(dir, commitLogDir string) (*layout, error) {
+func readLayout(dir string, logDirs []string) (*layout, error) {
 	if _, err := os.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("list store directory: %w", err)
 	}
-	if err := refuseForeign(dir); err != nil {
-		return nil, err
+	if len(logDirs) == 0 {
+		logDirs = []string{filepath.Join(dir, "commitlog")}
 	}
-	if commitLogDir == "" {
-		commitLogDir = filepath.Join(dir, "commitlog")
+	if err := refuseForeign(dir, logDirs); err != nil {
+		return nil, err
 	}
 	l := &layout{dir: dir, queues: make(map[queueKey]*queueSpans)}
 	known := false
-	for _, name := range []string{commitLogDir, filepath.Join(dir, "consumequeue"), filepath.Join(dir, "checkpoint")} {
+	for _, name := range append([]string{filepath.Join(dir, "consumequeue"), filepath.Join(dir, "checkpoint")}, logDirs...) {
 		_, err := os.Stat(name)
 		known = known || err == nil
 	}
 	if !known {
 		return nil, fmt.Errorf("%w: %s has neither commitlog nor consumequeue nor checkpoint", ErrNoStore, dir)
 	}
-	var err error
-	if l.log, err = l.spans(commitLogDir); err != nil {
-		return nil, err
+	for _, d := range logDirs {
+		list, err := l.spans(d)
+		if err != nil {
+			return nil, err
+		}
+		l.log = append(l.log, list...)
 	}
+	slices.SortFunc(l.log, func(a, b fileSpan) int { return strings.Compare(filepath.Base(a.path), filepath.Base(b.path)) })
 	if err := l.readQueues(); err != nil {
 		return nil, err
 	}

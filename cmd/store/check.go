@@ -12,7 +12,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	var opts store.CheckOptions
-	var output string
+	var output, logDirs string
 	cmd := &cobra.Command{
 		Use:   "check DIR",
 		Short: "Read a whole store and say whether anything in it is wrong",
@@ -39,12 +39,12 @@ Exit code: 0 whole, 1 something was found, 2 it could not be checked.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			opts.Dir = args[0]
+			opts.Dir, opts.LogDirs = args[0], store.SplitLogDirs(logDirs)
 			return check(cmd, opts, output == "json")
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.CommitLogDir, "commitlog", "", "where the log lies, if not in DIR/commitlog (storePathCommitLog)")
+	f.StringVar(&logDirs, "commitlog", "", "where the log lies, if not in DIR/commitlog; several separated by \",\" (storePathCommitLog)")
 	f.BoolVar(&opts.Fast, "fast", false, "do not compare bodies with their checksums")
 	f.BoolVar(&opts.Live, "live", false, "check although a server has the store open; what it writes meanwhile is not judged")
 	f.IntVar(&opts.Workers, "workers", 0, "files to read at a time; 0 is one for each processor")
