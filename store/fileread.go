@@ -89,31 +89,6 @@ func (r *fileReader) nextData(pos int64) int64 {
 	return min(at, r.size)
 }
 
-// nonZero returns the position of the first byte at or after pos that is not 0, the file's size when there is none.
-func (r *fileReader) nonZero(pos int64) (int64, error) {
-	for pos < r.size {
-		if pos = r.nextData(pos); pos >= r.size {
-			break
-		}
-		b, err := r.bytes(pos, int64(r.window))
-		if err != nil {
-			return pos, err
-		}
-		if len(b) == 0 {
-			break
-		}
-		if !allZero(b) {
-			for i, c := range b {
-				if c != 0 {
-					return pos + int64(i), nil
-				}
-			}
-		}
-		pos += int64(len(b))
-	}
-	return r.size, nil
-}
-
 // stopped returns the error of a context that has ended.
 func stopped(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
