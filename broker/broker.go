@@ -25,6 +25,9 @@ import (
 // vipBelow is how far the VIP port lies below the main one. Apache: BrokerController.initializeRemotingServer.
 const vipBelow = 2
 
+// popPeriod is how often what POP delivered is looked for that is due.
+const popPeriod = 50 * time.Millisecond
+
 // holdPeriod is how often parked pulls whose time is over are looked for.
 const holdPeriod = 50 * time.Millisecond
 
@@ -55,6 +58,7 @@ type Broker struct {
 	offsets   *store.Offsets
 	schedule  *store.Schedule
 	txn       *store.Txn
+	pop       *store.Pop
 	processor *processor.Processor
 	server    *remoting.Server
 	client    *remoting.Client
@@ -146,7 +150,12 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	b.txn, err = store.OpenTxn(b.store, b.offsets, store.TxnOptions{TableOptions: tables, Topics: b.topics})
+	if b.txn, err = store.OpenTxn(b.store, b.offsets, store.TxnOptions{TableOptions: tables, Topics: b.topics}); err != nil {
+		return err
+	}
+	b.pop, err = store.OpenPop(b.store, b.offsets, store.PopOptions{
+		TableOptions: tables, Cluster: cfg.ClusterName, BrokerName: cfg.Name, Queues: int(cfg.ReviveQueueNum),
+	})
 	return err
 }
 
@@ -210,7 +219,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 func (b *Broker) openProcessor(cfg Config) (err error) {
 	b.processor, err = processor.New(processor.Options{
 		Settings: processorSettings(cfg, b.Addr.Addr()), StoreHost: b.Addr,
-		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule, Txn: b.txn,
+		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule, Txn: b.txn, Pop: b.pop,
 		IDs:        codec.NewUniqueIDs(b.Addr.Addr(), os.Getpid(), rand.Uint32()),
 		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
@@ -231,6 +240,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 		ShortPolling: cfg.ShortPollingTime, RejectPullConsumer: cfg.RejectPullConsumer, ServerSideReset: cfg.ServerSideReset,
 		StoreReply: cfg.StoreReply, NotifyConsumerIDs: cfg.NotifyConsumerIDs, ValidateSystemTopic: cfg.ValidateSystemTopic,
 		MixedMessageType: cfg.MixedMessageType, QueryMaxNum: cfg.QueryMaxNum, ChannelExpired: cfg.ChannelExpired,
+		PopSettings:        cfg.Pop,
 		RejectTransactions: cfg.RejectTransactions, TransactionTimeOut: cfg.TransactionTimeOut,
 		TransactionCheckInterval: cfg.TransactionCheckInterval, TransactionCheckMax: cfg.TransactionCheckMax,
 		TransactionOpMaxBytes: cfg.TransactionOpMaxBytes, TransactionOpInterval: cfg.TransactionOpInterval,
@@ -296,6 +306,7 @@ func (b *Broker) startServices(cfg Config) error {
 	})
 	s.run(func(ctx context.Context) { b.store.Retain(ctx, cfg.CleanInterval) })
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
+	s.every(popPeriod, func() { b.processor.TickPop(time.Now()) })
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
 	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))
@@ -327,6 +338,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	b.services.stop()
 	closeIf(b.client != nil, b.client.Close)
 	closeIf(b.txn != nil, b.txn.Close)
+	closeIf(b.pop != nil, b.pop.Close)
 	closeIf(b.offsets != nil, b.offsets.Close)
 	closeIf(b.schedule != nil, b.schedule.Persist)
 	closeIf(b.filters != nil, b.filters.Close)

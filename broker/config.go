@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/apogee-mq/apogee/processor"
 )
 
 // javaKeys lists every key that Apache's broker knows, one a line: those are accepted in silence even where Apogee has no
@@ -66,6 +68,9 @@ type Config struct {
 	TransactionCheckMax      int32
 	TransactionOpMaxBytes    int32
 	TransactionOpInterval    time.Duration
+
+	Pop            processor.PopSettings
+	ReviveQueueNum int32
 
 	FlushOffsetsInterval      time.Duration
 	FlushDelayOffsetsInterval time.Duration
@@ -138,6 +143,7 @@ func DefaultConfig() Config {
 		TraceTopicName: "RMQ_SYS_TRACE_TOPIC", TraceOn: true, LongPolling: true, ShortPollingTime: time.Second,
 		LitePull: true, NotifyConsumerIDs: true, StoreReply: true, ServerSideReset: true, BroadcastOffsetStore: true,
 		ValidateSystemTopic: true, ChannelExpired: 120 * time.Second,
+		Pop: processor.DefaultPopSettings(), ReviveQueueNum: 8,
 		FlushOffsetsInterval: 5 * time.Second, FlushDelayOffsetsInterval: 10 * time.Second,
 		StoreRoot: filepath.Join(home, "store"), SegmentBytes: 1 << 30, QueueSegmentBytes: 6_000_000, BatchQueueSegmentBytes: 13_800_000,
 		FlushDiskType: "ASYNC_FLUSH", FlushInterval: 500 * time.Millisecond, FlushQueueInterval: time.Second,

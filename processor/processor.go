@@ -59,6 +59,7 @@ type Settings struct {
 	TransactionOpInterval    time.Duration
 	// MessageRetention is how old an undecided half message becomes.
 	MessageRetention time.Duration
+	PopSettings
 	// ChannelExpired is how long a client may be silent.
 	ChannelExpired time.Duration
 }
@@ -72,6 +73,7 @@ func DefaultSettings(brokerName string) Settings {
 		QueryMaxNum: 32, ChannelExpired: 120 * time.Second,
 		TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second, TransactionCheckMax: 15,
 		TransactionOpMaxBytes: 4096, TransactionOpInterval: 3 * time.Second, MessageRetention: 72 * time.Hour,
+		PopSettings: DefaultPopSettings(),
 	}
 }
 
@@ -87,6 +89,7 @@ type Options struct {
 	Offsets  *store.Offsets
 	Schedule *store.Schedule
 	Txn      *store.Txn
+	Pop      *store.Pop
 	// IDs makes unique keys for messages that come without.
 	IDs *codec.UniqueIDs
 
@@ -118,7 +121,7 @@ type Options struct {
 }
 
 func (o *Options) validate() error {
-	if o.Store == nil || o.Topics == nil || o.Groups == nil || o.Offsets == nil || o.Schedule == nil || o.Txn == nil || o.IDs == nil {
+	if o.Store == nil || o.Topics == nil || o.Groups == nil || o.Offsets == nil || o.Schedule == nil || o.Txn == nil || o.Pop == nil || o.IDs == nil {
 		return errors.New("processor options without store, tables or ids")
 	}
 	if o.Submit == nil || o.Now == nil || o.Random == nil || o.Logger == nil {
@@ -149,6 +152,7 @@ type Processor struct {
 	clients  *Clients
 	locks    *Locks
 	hold     *hold
+	popping  *popping
 	filters  filterCache
 	sends    sync.Pool // of *sendCall
 	pulls    sync.Pool // of *pullCall
@@ -176,6 +180,7 @@ func New(opts Options) (*Processor, error) {
 	p.clients.notifier = newNotifier(p)
 	p.clients.gone = p.opts.Filters.Unregister
 	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)
+	p.popping = newPopping(p, opts.Pop)
 	p.sends.New = func() any { return newSendCall(p) }
 	p.pulls.New = func() any { return &pullCall{p: p} }
 	p.SetSettings(opts.Settings)
@@ -221,12 +226,14 @@ func (p *Processor) Arrived(a store.Arrival) {
 		p.schedule.Notify(a.QueueID)
 	}
 	p.hold.arrived(a)
+	p.popping.hold.arrived(&a)
 }
 
-// ConnClosed forgets the clients and the parked pulls of a connection that has ended.
+// ConnClosed forgets the clients and the parked pulls and pops of a connection that has ended.
 func (p *Processor) ConnClosed(conn remoting.Conn) {
 	p.clients.ConnClosed(conn)
 	p.hold.connClosed(conn)
+	p.popping.hold.connClosed(conn)
 }
 
 // TickHold answers the parked pulls whose time is over. Call it every 100 ms or so.
@@ -235,5 +242,8 @@ func (p *Processor) TickHold(now time.Time) { p.hold.tick(now) }
 // ParkedPulls returns the number of pulls that wait.
 func (p *Processor) ParkedPulls() int64 { return p.hold.count.Load() }
 
-// Drain answers all parked pulls and parks no more, so that a server can close.
-func (p *Processor) Drain() { p.hold.drain() }
+// Drain answers all parked pulls and pops and parks no more, so that a server can close.
+func (p *Processor) Drain() {
+	p.hold.drain()
+	p.popping.hold.drain()
+}

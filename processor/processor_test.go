@@ -128,6 +128,9 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	s.opts.Txn, err = store.OpenTxn(s.opts.Store, s.opts.Offsets, store.TxnOptions{
 		TableOptions: store.TableOptions{Now: b.clock.Now}, Topics: s.opts.Topics, MaxOpen: s.maxOpen})
 	require.NoError(t, err)
+	s.opts.Pop, err = store.OpenPop(s.opts.Store, s.opts.Offsets, store.PopOptions{
+		TableOptions: store.TableOptions{Now: b.clock.Now}, Cluster: "FixtureCluster", BrokerName: "broker-a"})
+	require.NoError(t, err)
 	b.Processor, err = New(s.opts)
 	require.NoError(t, err)
 	b.close = sync.OnceFunc(func() {

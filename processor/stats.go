@@ -16,6 +16,9 @@ type Stats struct {
 	PullsFound, PullsMissed atomic.Int64
 	// getTimes is how long reads for pulls take.
 	getTimes latencies
+	// Pops and PopsMissed are pops that were answered with messages, or without. Acks are messages acknowledged, PopsRevived ones that
+	// were not in time and went to a retry topic.
+	Pops, PopsMissed, Acks, PopsRevived atomic.Int64
 
 	history history
 	traffic *traffic

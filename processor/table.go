@@ -11,6 +11,10 @@ func (p *Processor) Table() []remoting.Entry {
 	return append(p.VIPTable(),
 		remoting.Entry{Code: codec.PullMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.pull},
 		remoting.Entry{Code: codec.LitePullMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.pull},
+		remoting.Entry{Code: codec.PopMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.pop},
+		remoting.Entry{Code: codec.PeekMessage, Pool: remoting.PoolPull, Handler: p.peek},
+		remoting.Entry{Code: codec.Notification, Pool: remoting.PoolPull, Handler: p.notification},
+		remoting.Entry{Code: codec.PollingInfo, Pool: remoting.PoolPull, Handler: p.pollingInfo},
 	)
 }
 
@@ -34,6 +38,10 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.UpdateConsumerOffset, Pool: remoting.PoolClient, Inline: true, Handler: p.updateOffset},
 		{Code: codec.LockBatchMQ, Pool: remoting.PoolClient, Handler: p.lockBatch},
 		{Code: codec.UnlockBatchMQ, Pool: remoting.PoolClient, Handler: p.unlockBatch},
+
+		{Code: codec.AckMessage, Pool: remoting.PoolClient, Inline: true, Handler: p.ack},
+		{Code: codec.BatchAckMessage, Pool: remoting.PoolClient, Handler: p.batchAck},
+		{Code: codec.ChangeMessageInvisibleTime, Pool: remoting.PoolClient, Inline: true, Handler: p.changeInvisible},
 
 		{Code: codec.SearchOffsetByTimestamp, Pool: remoting.PoolAdmin, Handler: p.searchOffset},
 		{Code: codec.GetMaxOffset, Pool: remoting.PoolAdmin, Handler: p.maxOffset},
