@@ -135,7 +135,7 @@ func (b *Broker) openStore(cfg Config) (err error) {
 		return topicsErr
 	}
 	tables := b.tableOptions()
-	b.groups, err = store.OpenGroups(filepath.Join(config, "subscriptionGroup.json"), store.GroupsOptions{TableOptions: tables, AutoCreate: cfg.AutoCreateGroup})
+	b.groups, err = store.OpenGroups(filepath.Join(config, "subscriptionGroup.json"), store.GroupsOptions{TableOptions: tables, AutoCreate: cfg.AutoCreateGroup, LMQ: cfg.LMQ})
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.offsets, err = store.OpenOffsets(filepath.Join(config, "consumerOffset.json"), store.OffsetsOptions{TableOptions: tables}); err != nil {
+	if b.offsets, err = openOffsets(config, cfg, tables); err != nil {
 		return err
 	}
 	b.schedule, err = store.OpenSchedule(filepath.Join(config, "delayOffset.json"), b.store, store.ScheduleOptions{TableOptions: tables, Levels: levels})
@@ -159,6 +159,15 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	return err
 }
 
+// openOffsets opens the table of offsets, which lies in another file when there are light message queues.
+func openOffsets(dir string, cfg Config, tables store.TableOptions) (*store.Offsets, error) {
+	opts, plain := store.OffsetsOptions{TableOptions: tables}, filepath.Join(dir, "consumerOffset.json")
+	if cfg.LMQ {
+		return store.OpenLMQOffsets(filepath.Join(dir, "lmqConsumerOffset.json"), plain, opts)
+	}
+	return store.OpenOffsets(plain, opts)
+}
+
 func (b *Broker) tableOptions() store.TableOptions {
 	return store.TableOptions{Logger: b.log, Now: time.Now}
 }
@@ -169,7 +178,7 @@ func (b *Broker) openTopics(cfg Config, path string) (err error) {
 	b.topics, err = store.OpenTopics(path, store.TopicsOptions{
 		TableOptions: b.tableOptions(), Cluster: cfg.ClusterName, Broker: cfg.Name, AutoCreate: cfg.AutoCreateTopic,
 		DefaultQueueNums: cfg.DefaultTopicQueueNums, ClusterTopic: cfg.ClusterTopic, BrokerTopic: cfg.BrokerTopic,
-		TraceTopic: cfg.TraceTopic, TraceTopicName: cfg.TraceTopicName,
+		TraceTopic: cfg.TraceTopic, TraceTopicName: cfg.TraceTopicName, LMQ: cfg.LMQ,
 		OnChange: func(map[string]*codec.TopicConfig) { b.register.Changed() },
 	})
 	return err
@@ -212,6 +221,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 			p.LiveOffsets(each)
 		}
 	}
+	opts.MultiDispatch, opts.MaxLMQs = cfg.LMQ && cfg.MultiDispatch, int(cfg.MaxLMQs)
 	opts.CheckCRC, opts.StoreHost, opts.Logger = cfg.CheckCRCOnRecover, b.Addr, b.log
 	return opts
 }

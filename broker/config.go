@@ -113,6 +113,8 @@ type Config struct {
 	PropertyFilter      bool
 	FilterDataCleanTime time.Duration
 	MixedMessageType    bool
+	LMQ, MultiDispatch  bool
+	MaxLMQs             int32
 	MaxIdle             time.Duration
 	// FastFailure answers requests that waited longer than the limits below with SYSTEM_BUSY instead of running them.
 	FastFailure                                  bool
@@ -154,9 +156,9 @@ func DefaultConfig() Config {
 		ColdTransferCount: 8, FilterDataCleanTime: 24 * time.Hour, InMemoryMaxRatio: 40, StoreType: "default", ConfigManager: "v1", MaxIdle: 120 * time.Second,
 		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
 		AdminWait:           5 * time.Second,
-		MaxConsumeQueueScan: 20000,
-		HTTP:                HTTPConfig{Exporter: exporterNone, Port: 5557},
-		RetentionConfig:     defaultRetentionConfig(),
+		MaxConsumeQueueScan: 20000, MaxLMQs: 20000,
+		HTTP:            HTTPConfig{Exporter: exporterNone, Port: 5557},
+		RetentionConfig: defaultRetentionConfig(),
 	}
 }
 

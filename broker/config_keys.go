@@ -128,6 +128,9 @@ var keyTable = codec.SettingKeys[Config]{
 	"metricsPromExporterHost":           codec.TextKey(func(c *Config) *string { return &c.HTTP.Host }),
 	"metricsPromExporterPort":           codec.NumberKey(func(c *Config) *int { return &c.HTTP.Port }, 0, 65535),
 	"pprofEnable":                       codec.BoolKey(func(c *Config) *bool { return &c.HTTP.Pprof }),
+	"enableLmq":                         codec.BoolKey(func(c *Config) *bool { return &c.LMQ }),
+	"enableMultiDispatch":               codec.BoolKey(func(c *Config) *bool { return &c.MultiDispatch }),
+	"maxLmqConsumeQueueNum":             codec.NumberKey(func(c *Config) *int32 { return &c.MaxLMQs }, 1, 1<<31-1),
 	"filterDataCleanTimeSpan":           millis(func(c *Config) *time.Duration { return &c.FilterDataCleanTime }),
 
 	"readOnlyCommitLogStorePaths": codec.TextKey(func(c *Config) *string { return &c.ReadOnlyLogDirs }),

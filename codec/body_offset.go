@@ -26,7 +26,9 @@ type ConsumeStatsList struct {
 // ConsumerOffsetTable is consumerOffset.json and the answer of GET_ALL_CONSUMER_OFFSET, "topic@group" to queue to
 // offset. Apache: ConsumerOffsetSerializeWrapper.
 type ConsumerOffsetTable struct {
-	DataVersion DataVersion                `json:"dataVersion"`
+	DataVersion DataVersion `json:"dataVersion"`
+	// LMQOffsets are those of groups named like light message queues, of a broker that has these. Apache: LmqConsumerOffsetManager.
+	LMQOffsets  map[string]int64           `json:"lmqOffsetTable,omitempty"`
 	OffsetTable map[string]map[int32]int64 `json:"offsetTable"`
 
 	Unknown UnknownFields `json:"-"`

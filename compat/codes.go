@@ -9,6 +9,7 @@ const (
 	codeUpdateConsumerOffset   = 15
 	codeCreateTopic            = 17
 	codeGetAllTopicConfig      = 21
+	codeGetAllConsumerOffset   = 43
 	codeUpdateBrokerConfig     = 25
 	codeGetBrokerConfig        = 26
 	codeGetBrokerRuntimeInfo   = 28
@@ -64,6 +65,7 @@ const (
 	codePushReply              = 326
 	codeAddWritePerm           = 327
 	codeGetTopicConfig         = 351
+	codeGetGroupConfig         = 352
 	codeLitePull               = 361
 	codeUnknown                = 99999
 )

@@ -47,6 +47,8 @@ func (p *Processor) putError(err error) error {
 		return refuse(codec.ServiceNotAvailable, "service not available now. a flush to disk has failed, the store is read-only until the broker is restarted")
 	case errors.Is(err, store.ErrClosed):
 		return refuse(codec.ServiceNotAvailable, "service not available now. the message store has been shut down")
+	case errors.Is(err, store.ErrTooManyLMQs):
+		return refuse(codec.SystemError, "[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]broker config enableLmq and enableMultiDispatch, lmq consumeQueue num exceed maxLmqConsumeQueueNum config num, default limit 2w.")
 	}
 	p.log.Error("put message", "error", err)
 	return refuse(codec.SystemError, "UNKNOWN_ERROR")

@@ -19,6 +19,7 @@ type record struct {
 	v2      bool
 	topic   string
 	count   int32 // messages: more than one in an inner batch
+	lmqs    bool  // it goes to light message queues too
 	content
 
 	// late are properties behind those of content which are known only under the append lock, lateLen bytes of them.
@@ -107,9 +108,17 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	if err := s.checkPut(m, len(m.Body), len(m.Properties)); err != nil {
 		return err
 	}
+	props := m.Properties
+	if s.opts.MultiDispatch {
+		var done bool
+		var err error
+		if done, props, err = s.putMulti(m, r); done {
+			return err
+		}
+	}
 	var rec record
 	rec.encode(m, &s.host)
-	props, inner := m.Properties, m.SysFlag&codec.SysInnerBatch != 0
+	inner := m.SysFlag&codec.SysInnerBatch != 0
 	if inner {
 		n, err := countInner(m)
 		if err != nil {
@@ -178,6 +187,7 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 		propsLen:    int32(len(rec.props) + rec.lateLen),
 		sysFlag:     rec.sysFlag,
 		count:       rec.count,
+		lmqs:        rec.lmqs,
 	})
 	r.QueueOffset, r.PhysOffset, r.EndOffset, r.StoreTimestampMs = queueOffset, physOffset, physOffset+int64(rec.size), now
 	r.Count = rec.count
@@ -227,7 +237,11 @@ func (s *Store) encodeBatch(m *Message, r *BatchPutResult) (total int, err error
 	r.contents = r.contents[:0]
 	it := codec.NewBatchIter(m.Body)
 	for it.Next() {
-		c := r.record.contentOf(it.Flag, it.Body, it.Properties, tagsCode(nil, false, it.Properties, 0))
+		props := it.Properties
+		if s.opts.MultiDispatch {
+			props = withoutLMQOffsets(props)
+		}
+		c := r.record.contentOf(it.Flag, it.Body, props, tagsCode(nil, false, props, 0))
 		r.contents = append(r.contents, c)
 		total += c.size
 		if err := s.checkSize(total); err != nil {
@@ -342,6 +356,9 @@ func (s *Store) queueFor(m *Message) (*queue, error) {
 	}
 	if err := checkTopic(m.Topic); err != nil {
 		return nil, err
+	}
+	if s.opts.MultiDispatch && IsLMQ(m.Topic) && s.lmqsFull() {
+		return nil, fmt.Errorf("%w: %d", ErrTooManyLMQs, s.opts.MaxLMQs)
 	}
 	return s.queues.findOrCreate(m.Topic, m.QueueID), nil
 }

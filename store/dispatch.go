@@ -29,6 +29,7 @@ type dispatchItem struct {
 	propsLen    int32
 	sysFlag     int32
 	count       int32 // messages
+	lmqs        bool  // it may go to light message queues too
 }
 
 // dispatcher makes records visible: it writes queue and index entries behind the appends, moves the dispatched
@@ -199,7 +200,10 @@ func (d *dispatcher) parse(from, to int64) (at int64, err error) {
 				q = d.queues.findOrCreate(string(m.Topic), m.QueueID)
 			}
 			it := itemOf(&m, q, d.opts.Logger)
+			it.lmqs = d.opts.MultiDispatch
 			err = d.deliver(&it, m.Properties)
+		case d.opts.MultiDispatch:
+			err = d.deliverOrphan(&m)
 		}
 		seg.release()
 		if err != nil {
@@ -243,6 +247,14 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 			return err
 		}
 		d.touch(q, it, tags)
+		if it.lmqs {
+			if props == nil && it.propsLen > 0 {
+				props = d.propsOf(it)
+			}
+			if err := d.deliverLMQs(lmqsOf(q.topic, props), it, tags); err != nil {
+				return err
+			}
+		}
 	}
 	d.lastMs = max(d.lastMs, it.storeMs)
 	if d.index.live {

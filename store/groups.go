@@ -33,6 +33,8 @@ type GroupsOptions struct {
 	TableOptions
 	// AutoCreate is autoCreateSubscriptionGroup; SetAutoCreate changes it later.
 	AutoCreate bool
+	// LMQ makes every group exist that is named like a light message queue.
+	LMQ bool
 }
 
 // Groups is the table of consumer groups, subscriptionGroup.json. Configurations in it are never changed, only replaced.
@@ -42,6 +44,7 @@ type Groups struct {
 	table      *confTable[codec.SubscriptionGroupConfig]
 	unknown    codec.UnknownFields
 	autoCreate atomic.Bool
+	lmq        *implicit[codec.SubscriptionGroupConfig] // nil without light message queues
 	// forbidden is group to topic to bits; replaced under table.mu, never changed.
 	forbidden atomic.Pointer[map[string]map[string]int32]
 }
@@ -54,7 +57,7 @@ func OpenGroups(path string, opts GroupsOptions) (*Groups, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Groups{opts: opts}
+	g := &Groups{opts: opts, lmq: newLMQGroups(opts.LMQ)}
 	g.autoCreate.Store(opts.AutoCreate)
 	values, version, missing := opts.merge(stored)
 	forbidden := map[string]map[string]int32{}
@@ -107,12 +110,18 @@ func (g *Groups) Close() error { return g.table.close() }
 // Get returns the configuration of a group that exists.
 func (g *Groups) Get(name string) (*codec.SubscriptionGroupConfig, bool) {
 	cfg := g.table.get(name)
+	if cfg == nil {
+		cfg = implicitFor(g.lmq, name)
+	}
 	return cfg, cfg != nil
 }
 
 // GetBytes is Get for a name that lies in a frame; it does not allocate.
 func (g *Groups) GetBytes(name []byte) (*codec.SubscriptionGroupConfig, bool) {
 	cfg := g.table.getBytes(name)
+	if cfg == nil {
+		cfg = implicitFor(g.lmq, name)
+	}
 	return cfg, cfg != nil
 }
 
@@ -120,7 +129,7 @@ func (g *Groups) GetBytes(name []byte) (*codec.SubscriptionGroupConfig, bool) {
 // disk: a group that was created is written soon after. It does not allocate for a group that exists. Apache:
 // SubscriptionGroupManager.findSubscriptionGroupConfig.
 func (g *Groups) Find(name []byte) (*codec.SubscriptionGroupConfig, bool) {
-	if cfg := g.table.getBytes(name); cfg != nil {
+	if cfg, ok := g.GetBytes(name); ok {
 		return cfg, true
 	}
 	return g.create(string(name))
@@ -180,6 +189,9 @@ func (g *Groups) PutAll(cfgs []*codec.SubscriptionGroupConfig) error {
 	g.table.mu.Lock()
 	news := make([]*codec.SubscriptionGroupConfig, 0, len(cfgs))
 	for _, cfg := range cfgs {
+		if g.lmq != nil && IsLMQ(cfg.GroupName) { // it is what it is
+			continue
+		}
 		next, err := g.mergeLocked(cfg)
 		if err != nil {
 			g.table.mu.Unlock()
@@ -192,7 +204,7 @@ func (g *Groups) PutAll(cfgs []*codec.SubscriptionGroupConfig) error {
 		b = g.table.stageLocked(next.GroupName, next)
 	}
 	g.table.mu.Unlock()
-	if err := b.wait(); err != nil {
+	if err := waitFor(b); err != nil {
 		return fmt.Errorf("put %d groups: %w", len(news), err)
 	}
 	for _, next := range news {

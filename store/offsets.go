@@ -45,6 +45,7 @@ type Offsets struct {
 	opts    OffsetsOptions
 	file    *jsonFile
 	unknown codec.UnknownFields
+	lmq     bool // groups named like light message queues have one offset a topic
 	seed    maphash.Seed
 	shards  [offsetShards]offsetShard
 
@@ -80,6 +81,7 @@ var noOffsets = queueOffsets{noOffset, noOffset, noOffset}
 type offsetFile struct {
 	DataVersion   codec.DataVersion          `json:"dataVersion"`
 	GroupTopicMap map[string][]string        `json:"groupTopicMap"`
+	LMQOffsets    map[string]int64           `json:"lmqOffsetTable,omitempty"`
 	OffsetTable   map[string]map[int32]int64 `json:"offsetTable"`
 
 	Unknown codec.UnknownFields `json:"-"`
@@ -87,6 +89,18 @@ type offsetFile struct {
 
 // OpenOffsets reads the table from path (and path.bak).
 func OpenOffsets(path string, opts OffsetsOptions) (*Offsets, error) {
+	o := newOffsets(path, opts)
+	stored, err := loadJSON[offsetFile](o.file)
+	if err != nil {
+		return nil, err
+	}
+	if stored != nil {
+		o.fill(stored)
+	}
+	return o, nil
+}
+
+func newOffsets(path string, opts OffsetsOptions) *Offsets {
 	opts.fill()
 	if opts.MaxOffsets <= 0 {
 		opts.MaxOffsets = 4_000_000
@@ -96,14 +110,7 @@ func OpenOffsets(path string, opts OffsetsOptions) (*Offsets, error) {
 		o.shards[i].groups = make(map[string]*groupOffsets)
 	}
 	o.version.Store(&codec.DataVersion{TimestampMs: opts.Now().UnixMilli()})
-	stored, err := loadJSON[offsetFile](o.file)
-	if err != nil {
-		return nil, err
-	}
-	if stored != nil {
-		o.fill(stored)
-	}
-	return o, nil
+	return o
 }
 
 func (o *Offsets) fill(stored *offsetFile) {
@@ -119,6 +126,7 @@ func (o *Offsets) fill(stored *offsetFile) {
 		o.shard([]byte(group), []byte(topic)).groups[topic+string(groupSeparator)+group] = g
 		o.entries.Add(int64(len(queues)))
 	}
+	o.fillLMQ(stored.LMQOffsets)
 }
 
 // Persist writes the table if it changed since the last Persist.
@@ -142,7 +150,7 @@ func (o *Offsets) Persist() error {
 func (o *Offsets) fileContent() *offsetFile {
 	snapshot := o.Snapshot()
 	f := &offsetFile{
-		DataVersion: snapshot.DataVersion, OffsetTable: snapshot.OffsetTable, Unknown: o.unknown,
+		DataVersion: snapshot.DataVersion, OffsetTable: snapshot.OffsetTable, LMQOffsets: snapshot.LMQOffsets, Unknown: o.unknown,
 		GroupTopicMap: make(map[string][]string),
 	}
 	for key := range f.OffsetTable {
@@ -172,6 +180,7 @@ func (s *offsetShard) findLocked(group, topic []byte) *groupOffsets {
 
 // update changes a queue's offsets by change, which gets noOffsets for a new queue. It allocates only for a new queue.
 func (o *Offsets) update(group, topic []byte, queueID int32, change func(q queueOffsets, value int64) queueOffsets, value int64) error {
+	queueID = o.queueOf(group, queueID)
 	s := o.shard(group, topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,6 +207,7 @@ func (o *Offsets) update(group, topic []byte, queueID int32, change func(q queue
 
 // lookup returns a queue's offsets, noOffsets for an unknown one.
 func (o *Offsets) lookup(group, topic []byte, queueID int32) queueOffsets {
+	queueID = o.queueOf(group, queueID)
 	s := o.shard(group, topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,6 +239,7 @@ func (o *Offsets) bump() {
 // Commit stores an offset, also one lower than before. It allocates only for the first offset of a group in a queue. The
 // error is ErrOffsetReset or ErrTableFull.
 func (o *Offsets) Commit(group, topic []byte, queueID int32, queueOffset int64) error {
+	queueID = o.queueOf(group, queueID)
 	s := o.shard(group, topic)
 	s.mu.Lock()
 	if g := s.findLocked(group, topic); g != nil {
@@ -321,6 +332,7 @@ func (o *Offsets) TakeReset(group, topic []byte, queueID int32) (queueOffset int
 	if o.resets.Load() == 0 {
 		return 0, false
 	}
+	queueID = o.queueOf(group, queueID)
 	s := o.shard(group, topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -459,8 +471,16 @@ func (o *Offsets) delete(match func(g *groupOffsets) bool) {
 // Snapshot returns the whole table as GET_ALL_CONSUMER_OFFSET answers it. It is the caller's.
 func (o *Offsets) Snapshot() codec.ConsumerOffsetTable {
 	table := codec.ConsumerOffsetTable{DataVersion: o.DataVersion(), OffsetTable: make(map[string]map[int32]int64)}
+	if o.lmq {
+		table.LMQOffsets = make(map[string]int64)
+	}
 	o.each(func(g *groupOffsets) bool {
-		if offsets := g.committed(); offsets != nil {
+		offsets := g.committed()
+		switch lmq := o.lmq && IsLMQ(g.group); {
+		case offsets == nil:
+		case lmq:
+			table.LMQOffsets[g.topic+string(groupSeparator)+g.group] = offsets[lmqQueueID]
+		default:
 			table.OffsetTable[g.topic+string(groupSeparator)+g.group] = offsets
 		}
 		return true

@@ -81,6 +81,11 @@ type Options struct {
 	// DefaultDelayLevels.
 	DelayLevels DelayLevels
 
+	// MultiDispatch gives messages that name light message queues an entry in each of them. The default value is false.
+	MultiDispatch bool
+	// MaxLMQs bounds the light message queues that clients may make. The default value is 20,000.
+	MaxLMQs int
+
 	// HotBytes is how far behind the end of the log data counts as being in memory. The default value is 40 % of RAM.
 	HotBytes int64
 	// MaxFilterBytes is the stretch of consume queue one Get may scan. The default value is 16,000.
@@ -153,6 +158,7 @@ func DefaultOptions(dir string) Options {
 		MaxMessageBytes:    4 << 20,
 		StoreHost:          netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10911),
 		CheckCRC:           true,
+		MaxLMQs:            20000,
 		HotBytes:           hotBytesOfRAM(),
 		MaxFilterBytes:     16000,
 		MaxHotMessages:     32,

@@ -22,6 +22,7 @@ type queues struct {
 
 	seed   maphash.Seed
 	shards [queueShards]queueShard
+	lmqs   atomic.Int64 // light message queues in the table
 
 	dirtyMu sync.Mutex
 	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
@@ -99,6 +100,9 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 		maps.Copy(next, *m)
 	}
 	sh.m.Store(&next)
+	if IsLMQ(topic) {
+		qs.lmqs.Add(1)
+	}
 	return q
 }
 
@@ -120,6 +124,9 @@ func (qs *queues) each(topic string, fn func(*queue)) {
 // take removes the queues of topic from the table and returns them.
 func (qs *queues) take(topic string) []*queue {
 	var list []*queue
+	if IsLMQ(topic) {
+		defer func() { qs.lmqs.Add(-int64(len(list))) }()
+	}
 	qs.each(topic, func(q *queue) {
 		sh := qs.shard(maphash.String(qs.seed, topic), q.id)
 		sh.mu.Lock()

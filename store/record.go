@@ -97,7 +97,7 @@ func tagsCode(levels DelayLevels, schedule bool, props []byte, storeTimestampMs 
 func checkTopic[T string | []byte](topic T) error {
 	name := string(topic)
 	most := codec.MaxTopicV1Bytes
-	if strings.HasPrefix(name, RetryTopicPrefix) || strings.HasPrefix(name, DLQTopicPrefix) {
+	if strings.HasPrefix(name, RetryTopicPrefix) || strings.HasPrefix(name, DLQTopicPrefix) || IsLMQ(name) {
 		most = maxRetryTopLen
 	}
 	switch {

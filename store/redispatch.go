@@ -19,15 +19,27 @@ type doubt struct {
 // redispatch gives a record its queue entry if it has none. With all, the scan began at the log's first record for the
 // sake of the queues in redo.
 func (r *recovery) redispatch(m *codec.Message, all bool) error {
-	q := r.queueOf(m)
-	if q == nil || r.redo[q] != all {
+	if q := r.queueOf(m); q != nil {
+		if err := r.place(q, m.QueueOffset, m, all); err != nil {
+			return err
+		}
+	}
+	if r.s.opts.MultiDispatch {
+		return r.redispatchLMQs(m, all)
+	}
+	return nil
+}
+
+// place gives a record its entry in one queue, at queueOffset.
+func (r *recovery) place(q *queue, queueOffset int64, m *codec.Message, all bool) error {
+	if r.redo[q] != all {
 		return nil
 	}
 	count := countIn(q, m, r.s.opts.Logger)
 	if count == 0 {
 		return nil
 	}
-	x := doubt{m.QueueOffset, entry{physOffset: m.PhysOffset, size: m.TotalSizeBytes, count: count, queueOffset: m.QueueOffset, storeMs: m.StoreTimestampMs}}
+	x := doubt{queueOffset, entry{physOffset: m.PhysOffset, size: m.TotalSizeBytes, count: count, queueOffset: queueOffset, storeMs: m.StoreTimestampMs}}
 	x.entry.tagsCode = tagsCode(r.s.opts.DelayLevels, q.schedule, m.Properties, m.StoreTimestampMs)
 	gap := x.offset - q.max.Load()
 	if gap == 0 {

@@ -153,6 +153,7 @@ type Store struct {
 	flusher    *flusher
 	cleaner    *cleaner
 	lock       *dirLock
+	lmqPuts    sync.Pool // of *lmqPut
 
 	warmFrom int64 // physical offset behind which pages were read or written since Open
 	closed   atomic.Bool
@@ -207,6 +208,7 @@ func newStore(opts Options) *Store {
 	if s.host.addr.Addr().Is6() {
 		s.host.flag = codec.SysStoreHostV6
 	}
+	s.lmqPuts.New = func() any { return new(lmqPut) }
 	s.log = &commitLog{opts: &s.opts}
 	s.log.dirs.writable, s.log.dirs.readOnly = logDirsOf(&s.opts)
 	s.log.faults = opts.Faults

@@ -24,6 +24,8 @@ type TopicsOptions struct {
 	// TraceTopic creates TraceTopicName.
 	TraceTopic     bool
 	TraceTopicName string
+	// LMQ makes every light message queue a topic without configuration.
+	LMQ bool
 	// OnChange, if set, is called after topics were created, changed or deleted, with their new configurations (nil for a
 	// deleted one), from the table's goroutine. It must not block and must not change the table.
 	OnChange func(changed map[string]*codec.TopicConfig)
@@ -40,6 +42,7 @@ type Topics struct {
 	unknown    codec.UnknownFields
 	system     map[string]bool // names, never changed after OpenTopics
 	autoCreate atomic.Bool
+	lmq        *implicit[codec.TopicConfig] // nil without light message queues
 }
 
 // OpenTopics reads the table from path (and path.bak) and adds the system topics that are missing.
@@ -50,7 +53,7 @@ func OpenTopics(path string, opts TopicsOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Topics{opts: opts, system: opts.systemNames()}
+	t := &Topics{opts: opts, system: opts.systemNames(), lmq: newLMQTopics(opts.LMQ)}
 	t.autoCreate.Store(opts.AutoCreate)
 	values, version, missing := opts.merge(stored)
 	if stored != nil {
@@ -97,12 +100,18 @@ func (t *Topics) Close() error { return t.table.close() }
 // Get returns the configuration of a topic.
 func (t *Topics) Get(name string) (*codec.TopicConfig, bool) {
 	cfg := t.table.get(name)
+	if cfg == nil {
+		cfg = implicitFor(t.lmq, name)
+	}
 	return cfg, cfg != nil
 }
 
 // GetBytes is Get for a name that lies in a frame; it does not allocate.
 func (t *Topics) GetBytes(name []byte) (*codec.TopicConfig, bool) {
 	cfg := t.table.getBytes(name)
+	if cfg == nil {
+		cfg = implicitFor(t.lmq, name)
+	}
 	return cfg, cfg != nil
 }
 
@@ -230,6 +239,9 @@ func (t *Topics) PutAll(cfgs []*codec.TopicConfig) (changed bool, err error) {
 	news := make([]*codec.TopicConfig, 0, len(cfgs))
 	var last *batch[codec.TopicConfig]
 	for _, cfg := range cfgs {
+		if t.lmq != nil && IsLMQ(cfg.TopicName) { // it is what it is
+			continue
+		}
 		old, b := t.table.latestLocked(cfg.TopicName)
 		next, err := t.mergeLocked(old, cfg)
 		if err != nil {

@@ -1,0 +1,90 @@
+package compat
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestTakeOverExtras is TestTakeOver with what is off by default: light message queues.
+func TestTakeOverExtras(t *testing.T) {
+	if needTarget(t) != Apogee {
+		t.Skip("needs our servers beside Apache's")
+	}
+	if JavaMissing() != nil {
+		t.Skip("needs java and mvn")
+	}
+	for _, end := range []struct {
+		name string
+		with func(*Target, testing.TB)
+	}{
+		{"after a clean stop", (*Target).StopBroker},
+		{"after a kill", (*Target).KillBroker},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			tg := onOwn(t, append(lmqConf(), WithConf("mappedFileSizeCommitLog", "1048576"))...)
+			besideApache(t)
+			ours := tg.launch
+			apache, err := newApacheLauncher()
+			require.NoError(t, err)
+			s := newExtras(t, tg)
+			for round, next := range []launcher{apache, ours, apache, ours} {
+				s.write(t, fmt.Sprint("round-", round))
+				end.with(tg, t)
+				tg.launch = next
+				tg.StartBroker(t)
+				s.check(t)
+			}
+		})
+	}
+}
+
+// extras is what is handed over.
+type extras struct {
+	tg        *Target
+	topic     string
+	lmqs      map[string][]string // bodies by queue
+	committed int64
+}
+
+func newExtras(t *testing.T, tg *Target) *extras {
+	return &extras{tg: tg, topic: newTopic(t, tg, 1), lmqs: map[string][]string{}}
+}
+
+const extrasRound = 300
+
+func (s *extras) write(t *testing.T, name string) {
+	t.Helper()
+	c := connect(t, s.tg.Broker())
+	for i := range extrasRound {
+		body := fmt.Sprintf("%s-%d", name, i)
+		a, b := lmqName("a", i%4), lmqName("b", i%7)
+		put(t, c, s.topic, 0, body, lmqProps(a+","+b))
+		s.lmqs[a], s.lmqs[b] = append(s.lmqs[a], body), append(s.lmqs[b], body)
+	}
+	s.committed++
+	c.ok(t, codeUpdateConsumerOffset, commitFields("%LMQ%g", "%LMQ%a0", 0, s.committed), nil)
+	eventually(t, stopTimeout, func() error { return savedLMQ(s.tg, "%LMQ%a0", "%LMQ%g", s.committed) })
+	s.checkLMQs(t, c)
+}
+
+func (s *extras) check(t *testing.T) {
+	t.Helper()
+	c := connect(t, s.tg.Broker())
+	s.checkLMQs(t, c)
+	require.Equal(t, s.committed, num(t, c.ok(t, codeQueryConsumerOffset, offsetFields("%LMQ%g", "%LMQ%a0", 0), nil), "offset"))
+}
+
+func (s *extras) checkLMQs(t *testing.T, c *client) {
+	t.Helper()
+	for name, want := range s.lmqs {
+		dispatched(t, c, name, 0, int64(len(want)))
+		all, err := readQueue(c, name, 0)
+		require.NoError(t, err)
+		require.Equal(t, want, bodies(all), name)
+	}
+}
+
+func lmqName(kind string, n int) string { return "%LMQ%" + kind + strconv.Itoa(n) }
