@@ -92,6 +92,7 @@ type checker struct {
 	list    queueList
 
 	queues     map[queueKey]*queueCheck
+	batches    map[queueKey]*batchCheck
 	queueBytes int64 // what most files of queues have
 	hasExt     bool  // there is a consumequeue_ext
 
@@ -170,7 +171,7 @@ func (c *checker) run() error {
 	c.readCheckpoint()
 	c.prepareQueues()
 	c.meter.start(c.files)
-	for _, step := range []func() error{c.checkIndex, c.checkLog, c.checkQueues, c.checkTables} {
+	for _, step := range []func() error{c.checkIndex, c.checkLog, c.checkQueues, c.checkBatchQueues, c.judgeLogEnd, c.checkTables} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -295,3 +295,37 @@ func TestCheckRefuses(t *testing.T) {
 	_, err := Check(ctx, CheckOptions{Dir: s.opts.Dir, Live: true})
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+func TestCheckBatchQueues(t *testing.T) {
+	t.Parallel()
+	o := batchOptions(t)
+	s := openTestStore(t, o)
+	for i := range 60 {
+		require.NoError(t, s.PutWait(innerBatch(int32(i%2), fmt.Sprint("batch", i), 1+i%4), new(PutResult)))
+		require.NoError(t, s.PutWait(testMessage("B", 0, fmt.Sprint("single", i)), new(PutResult)))
+		require.NoError(t, s.PutWait(testMessage("T", 0, fmt.Sprint("other", i)), new(PutResult)))
+	}
+	require.NoError(t, s.Close())
+	r, found := checkStore(t, o.Dir)
+	require.Empty(t, found, findingText(found))
+	require.EqualValues(t, 180, r.QueueEntries)
+	require.Equal(t, 3, r.Queues)
+
+	rows := dumpRows[struct{ QueueOffset, Messages, PhysOffset int64 }](t, filepath.Join(o.Dir, "batchconsumequeue"), DumpOptions{QueueID: 0})
+	require.Len(t, rows, 90)
+	require.EqualValues(t, 1, rows[1].QueueOffset)
+	rnd := rand.New(rand.NewPCG(5, 5))
+	path := filepath.Join(o.Dir, "batchconsumequeue/B/0", segmentName(460))
+	for range 40 {
+		pos, bit := rnd.Int64N(460), rnd.IntN(8)
+		if pos%batchEntryBytes >= 38 { // position in a compacted log, and what is reserved
+			continue
+		}
+		flip(t, path, pos, bit)
+		requireNamed(t, o.Dir, path, fmt.Sprintf("bit %d at %d", bit, pos))
+		flip(t, path, pos, bit)
+	}
+	require.NoError(t, os.Remove(path))
+	r, _ = checkStore(t, o.Dir)
+	require.False(t, r.Whole())
+}

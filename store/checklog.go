@@ -113,7 +113,12 @@ func (s *logFileCheck) checkEntry(pos int64, m *codec.Message) error {
 	}
 	q := c.queues[queueKey{s.topic, m.QueueID}]
 	if q == nil {
-		c.noteLost(s, pos, m)
+		switch b := c.batches[queueKey{s.topic, m.QueueID}]; {
+		case b != nil:
+			b.note(m)
+		case m.SysFlag&codec.SysInnerBatch == 0: // an inner batch has no place in other queues
+			c.noteLost(s, pos, m)
+		}
 		return nil
 	}
 	e, at, err := s.windows.entry(q, m.QueueOffset)

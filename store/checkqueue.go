@@ -67,6 +67,10 @@ func (c *checker) prepareQueues() {
 	for key, spans := range c.files.queues {
 		c.queues[key] = &queueCheck{queueSpans: spans, key: key, schedule: key.topic == TopicSchedule, missingFirst: math.MaxInt64}
 	}
+	c.batches = make(map[queueKey]*batchCheck, len(c.files.batches))
+	for key, spans := range c.files.batches {
+		c.batches[key] = &batchCheck{queueSpans: spans, key: key}
+	}
 	_, err := os.Stat(filepath.Join(c.opts.Dir, "consumequeue_ext"))
 	c.hasExt = err == nil
 }
@@ -144,7 +148,7 @@ func (w *entryWindow) read(q *queueCheck, f fileSpan, pos, n int64) error {
 // checkQueues reads all queues, several at a time, and finds entries that have no record.
 func (c *checker) checkQueues() error {
 	keys := c.sortedQueues()
-	c.report.Queues = len(keys)
+	c.report.Queues += len(keys)
 	var entries atomic.Int64
 	err := c.parallel(len(keys), func(_, i int) error {
 		s := &queueScan{c: c, q: c.queues[keys[i]], hole: -1, beyondFirst: -1}
@@ -152,7 +156,7 @@ func (c *checker) checkQueues() error {
 		entries.Add(s.entries)
 		return err
 	})
-	c.report.QueueEntries = entries.Load()
+	c.report.QueueEntries += entries.Load()
 	if err != nil {
 		return err
 	}
@@ -164,7 +168,7 @@ func (c *checker) checkQueues() error {
 		c.add(s, l.path, l.pos, fmt.Sprintf("%d records of topic %s, queue %d, from here on: the queue has no directory", l.records, key.topic, key.id),
 			"consumers do not get these messages", do)
 	}
-	return c.judgeLogEnd()
+	return nil
 }
 
 // queueScan reads the entries of one queue in their order.
@@ -264,6 +268,9 @@ func (s *queueScan) scanFile(f fileSpan) error {
 	return nil
 }
 
+// zero tells what was never written from what is damaged.
+func (e entry) zero() bool { return e.physOffset == 0 && e.size == 0 && e.tagsCode == 0 }
+
 func (s *queueScan) unwritten(queueOffset int64) {
 	if s.hole < 0 {
 		s.hole = queueOffset
@@ -273,7 +280,7 @@ func (s *queueScan) unwritten(queueOffset int64) {
 // take looks at one entry.
 func (s *queueScan) take(queueOffset int64, e entry, path string, pos int64) {
 	if !e.written() {
-		if e != (entry{}) {
+		if !e.zero() {
 			s.q.markBad(queueOffset)
 			s.c.add(Derived, path, pos, fmt.Sprintf("queue offset %d points to %d with a size of %d", queueOffset, e.physOffset, e.size),
 				"it is no entry", doRepair)

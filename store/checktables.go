@@ -190,12 +190,7 @@ func (c *checker) checkQueueList() {
 	path := queueListPath(c.opts.Dir)
 	for topic, ids := range c.list.Queues {
 		for id, n := range ids {
-			q := c.queues[queueKey{topic, id}]
-			if (q == nil || q.end < n) && c.topicKnown(topic) {
-				has := int64(0)
-				if q != nil {
-					has = q.end
-				}
+			if has, _ := c.queueEnd(queueKey{topic, id}); has < n && c.topicKnown(topic) {
 				c.add(Derived, path, -1, fmt.Sprintf("topic %s, queue %d had %d entries when the server stopped, it has %d", topic, id, n, has),
 					"the queue was damaged since", doRepair)
 			}
@@ -232,15 +227,15 @@ func (c *checker) checkOffsets() {
 	for _, key := range slices.Sorted(maps.Keys(c.offsets)) {
 		topic, group, _ := strings.Cut(key, string(groupSeparator))
 		for id, n := range c.offsets[key] {
-			if q := c.queues[queueKey{topic, id}]; q != nil && n > q.end {
-				c.add(Derived, filepath.Join(config, "consumerOffset.json"), 0, fmt.Sprintf("group %s is at %d of topic %s, queue %d, which ends at %d", group, n, topic, id, q.end),
+			if end, ok := c.queueEnd(queueKey{topic, id}); ok && n > end {
+				c.add(Derived, filepath.Join(config, "consumerOffset.json"), 0, fmt.Sprintf("group %s is at %d of topic %s, queue %d, which ends at %d", group, n, topic, id, end),
 					means, "reset the group's offset")
 			}
 		}
 	}
 	for level, n := range c.delays {
-		if q := c.queues[queueKey{TopicSchedule, level - 1}]; q != nil && n > q.end {
-			c.add(Derived, filepath.Join(config, "delayOffset.json"), 0, fmt.Sprintf("delay level %d is at %d of a queue that ends at %d", level, n, q.end),
+		if end, ok := c.queueEnd(queueKey{TopicSchedule, level - 1}); ok && n > end {
+			c.add(Derived, filepath.Join(config, "delayOffset.json"), 0, fmt.Sprintf("delay level %d is at %d of a queue that ends at %d", level, n, end),
 				"delayed messages are never delivered", "remove the level from the file")
 		}
 	}

@@ -179,15 +179,21 @@ func segmentKind(path string, head []byte) (fileKind, error) {
 		}
 	}
 	var m codec.Message
+	size := fileBytes(path)
 	switch _, err := codec.DecodeMessage(head, &m); {
 	case err == nil, errors.Is(err, codec.ErrBlank), errors.Is(err, codec.ErrShort) && len(head) == 64:
 		return kindLog, nil
-	case len(head) >= batchEntryBytes && batchEntryAt(head).written() && batchEntryAt(head).storeMs > 1<<40:
+	case size%batchEntryBytes == 0 && len(head) >= batchEntryBytes && batchEntryAt(head).written() && timeText(batchEntryAt(head).storeMs) != "":
 		return kindBatchQueue, nil
-	case len(head) >= entryBytes && entryAt(head).written():
+	case size%entryBytes == 0 && len(head) >= entryBytes && likelyEntry(entryAt(head)):
 		return kindQueue, nil
 	}
 	return fileKind{}, fmt.Errorf("%w: %s, neither its place nor its first bytes say what it is", ErrUnknownFile, path)
+}
+
+// likelyEntry reports whether something looks like the first entry of a queue.
+func likelyEntry(e entry) bool {
+	return e.physOffset >= 0 && e.physOffset < 1<<48 && (e.size == blankEntrySize || e.size >= minRecordBytes-1 && e.size < 1<<30)
 }
 
 // checkpointFile shows the five numbers of a checkpoint.

@@ -48,7 +48,7 @@ func (d *dumper) queueFile(path string) error {
 	return d.entryRows(path, entryBytes, func(queueOffset, pos int64, b []byte) (bool, error) {
 		e := entryAt(b)
 		switch {
-		case !e.written() && e == entry{}:
+		case e.zero():
 			return false, nil
 		case queueOffset < d.opts.From:
 			return true, nil

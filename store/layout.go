@@ -24,9 +24,10 @@ type layout struct {
 	dir     string
 	log     []fileSpan // ascending
 	queues  map[queueKey]*queueSpans
-	index   []fileSpan // oldest first
-	tables  []string   // paths below config
-	strange []string   // paths that have no business where they are
+	batches map[queueKey]*queueSpans // of topics with queue.type=BatchCQ
+	index   []fileSpan               // oldest first
+	tables  []string                 // paths below config
+	strange []string                 // paths that have no business where they are
 }
 
 // queueSpans are the files of one queue.
@@ -66,7 +67,7 @@ func readLayout(dir string, logDirs []string) (*layout, error) {
 	if err := refuseForeign(dir, logDirs); err != nil {
 		return nil, err
 	}
-	l := &layout{dir: dir, queues: make(map[queueKey]*queueSpans)}
+	l := &layout{dir: dir, queues: make(map[queueKey]*queueSpans), batches: make(map[queueKey]*queueSpans)}
 	known := false
 	for _, name := range append([]string{filepath.Join(dir, "consumequeue"), filepath.Join(dir, "checkpoint")}, logDirs...) {
 		_, err := os.Stat(name)
@@ -83,7 +84,10 @@ func readLayout(dir string, logDirs []string) (*layout, error) {
 		l.log = append(l.log, list...)
 	}
 	slices.SortFunc(l.log, func(a, b fileSpan) int { return strings.Compare(filepath.Base(a.path), filepath.Base(b.path)) })
-	if err := l.readQueues(); err != nil {
+	if err := l.readQueues(simpleKind{}, l.queues); err != nil {
+		return nil, err
+	}
+	if err := l.readQueues(batchKind{}, l.batches); err != nil {
 		return nil, err
 	}
 	if err := l.readIndex(); err != nil {
@@ -126,8 +130,8 @@ func (l *layout) spans(dir string) (list []fileSpan, err error) {
 	return list, nil
 }
 
-func (l *layout) readQueues() error {
-	root := filepath.Join(l.dir, "consumequeue")
+func (l *layout) readQueues(kind queueKind, into map[queueKey]*queueSpans) error {
+	root := filepath.Join(l.dir, kind.folder())
 	topics, err := listDir(root)
 	if err != nil {
 		return err
@@ -155,7 +159,7 @@ func (l *layout) readQueues() error {
 			for i := range q.files {
 				q.files[i].path = ""
 			}
-			l.queues[queueKey{t.Name(), int32(id)}] = q
+			into[queueKey{t.Name(), int32(id)}] = q
 		}
 	}
 	return nil

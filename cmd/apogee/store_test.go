@@ -110,3 +110,20 @@ func TestStoreCommandSaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestStoreDumpCommand(t *testing.T) {
+	t.Parallel()
+	apogee := built(t)
+	dir := unpackStore(t, "clean")
+	code, out, _ := apogee("store", "dump", filepath.Join(dir, "commitlog"), "--topic", "FxFill", "--queue", "3", "--limit", "2", "--body", "none", "-o", "json")
+	require.Equal(t, 0, code)
+	require.Equal(t, 2, strings.Count(out, "\n"))
+	require.Contains(t, out, `"topic":"FxFill","queueId":3,"queueOffset":1`)
+	for _, c := range [][]string{
+		{"dump"}, {"dump", "main.go"}, {"dump", filepath.Join(dir, "none")}, {"dump", dir, "--body", "loud"}, {"dump", dir, "--limit", "x"},
+	} {
+		code, _, stderr := apogee(append([]string{"store"}, c...)...)
+		require.Equal(t, 2, code, c)
+		require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
+	}
+}
