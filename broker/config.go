@@ -71,7 +71,6 @@ type Config struct {
 
 	Pop            processor.PopSettings
 	ReviveQueueNum int32
-	TimerConfig
 
 	FlushOffsetsInterval      time.Duration
 	FlushDelayOffsetsInterval time.Duration
@@ -123,6 +122,7 @@ type Config struct {
 	MaxConsumeQueueScan                          int32
 
 	HTTP HTTPConfig
+	CompactionConfig
 	RetentionConfig
 }
 
@@ -137,7 +137,6 @@ func DefaultConfig() Config {
 		home = "."
 	}
 	return Config{
-		TimerConfig: defaultTimerConfig(),
 		ClusterName: "DefaultCluster", Name: host, BindAddress: "0.0.0.0", ListenPort: 10911,
 		Role: "ASYNC_MASTER", Permission: 6, RegionID: "DefaultRegion",
 		NamesrvAddrs: os.Getenv("NAMESRV_ADDR"), TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second,
@@ -159,8 +158,8 @@ func DefaultConfig() Config {
 		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000, MaxLMQs: 20000,
-		HTTP:            HTTPConfig{Exporter: exporterNone, Port: 5557},
-		RetentionConfig: defaultRetentionConfig(),
+		HTTP:             HTTPConfig{Exporter: exporterNone, Port: 5557},
+		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(),
 	}
 }
 

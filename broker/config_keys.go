@@ -77,18 +77,7 @@ var keyTable = codec.SettingKeys[Config]{
 	"flushConsumerOffsetInterval":        millis(func(c *Config) *time.Duration { return &c.FlushOffsetsInterval }),
 	"flushDelayOffsetInterval":           millis(func(c *Config) *time.Duration { return &c.FlushDelayOffsetsInterval }),
 
-	"mapperFileSizeBatchConsumeQueue":   codec.NumberKey(func(c *Config) *int64 { return &c.BatchQueueSegmentBytes }, 46, 1<<31-1),
-	"timerPrecisionMs":                  codec.DurationKey(func(c *Config) *time.Duration { return &c.TimerPrecision }, time.Millisecond, time.Millisecond),
-	"timerRollWindowSlot":               codec.NumberKey(func(c *Config) *int32 { return &c.TimerRollSlots }, -1<<31, 1<<31-1),
-	"timerMaxDelaySec":                  codec.LiveKey(codec.DurationKey(func(c *Config) *time.Duration { return &c.TimerMaxDelay }, time.Second, 0)),
-	"mappedFileSizeTimerLog":            codec.NumberKey(func(c *Config) *int64 { return &c.TimerLogFileBytes }, 1000, 1<<31-1),
-	"timerFlushIntervalMs":              codec.DurationKey(func(c *Config) *time.Duration { return &c.TimerFlushInterval }, time.Millisecond, time.Millisecond),
-	"timerCongestNumEachSlot":           codec.LiveKey(codec.NumberKey(func(c *Config) *int64 { return &c.TimerSlotMax }, 0, 1<<31-1)),
-	"timerStopEnqueue":                  codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.TimerStopEnqueue })),
-	"timerStopDequeue":                  codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.TimerStopDequeue })),
-	"recallMessageEnable":               codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Recall })),
-	"allowRecallWhenBrokerNotWriteable": codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.RecallUnwritable })),
-	"appendTopicForTimerDeleteKey":      codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.RecallByTopic })),
+	"mapperFileSizeBatchConsumeQueue": codec.NumberKey(func(c *Config) *int64 { return &c.BatchQueueSegmentBytes }, 46, 1<<31-1),
 
 	"storePathRootDir":           codec.TextKey(func(c *Config) *string { return &c.StoreRoot }),
 	"storePathCommitLog":         codec.TextKey(func(c *Config) *string { return &c.CommitLogDir }),
@@ -120,6 +109,12 @@ var keyTable = codec.SettingKeys[Config]{
 	"cleanFileForciblyEnable":      codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.CleanForcibly })),
 	"commitLogMaxBytes":            codec.LiveKey(codec.NumberKey(func(c *Config) *int64 { return &c.CommitLogMaxBytes }, 0, 1<<62)),
 	"keepUnconsumedEnable":         codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.KeepUnconsumedEnable })),
+
+	"enableCompaction":           codec.BoolKey(func(c *Config) *bool { return &c.CompactionEnable }),
+	"compactionMappedFileSize":   codec.NumberKey(func(c *Config) *int64 { return &c.CompactionLogBytes }, 0, 1<<30),
+	"compactionCqMappedFileSize": codec.NumberKey(func(c *Config) *int64 { return &c.CompactionQueueBytes }, 92, (1<<31-1)/5),
+	"compactionScheduleInternal": millis(func(c *Config) *time.Duration { return &c.CompactionInterval }),
+	"maxOffsetMapSize":           codec.NumberKey(func(c *Config) *int64 { return &c.CompactionKeyBytes }, 0, 1<<31-1),
 
 	"maxTransferBytesOnMessageInMemory": codec.NumberKey(func(c *Config) *int32 { return &c.HotTransferBytes }, 1, 1<<31-1),
 	"maxTransferCountOnMessageInMemory": codec.NumberKey(func(c *Config) *int32 { return &c.HotTransferCount }, 1, 1<<31-1),

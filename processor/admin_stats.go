@@ -108,7 +108,10 @@ func (p *Processor) runtimeInfo(req *remoting.Request) (*codec.Command, error) {
 		started = live.AcceptSendsFrom.UnixMilli()
 	}
 	table["startAcceptSendRequestTimeStamp"] = strconv.FormatInt(started, 10)
-	p.addTimer(table)
+	for _, key := range [...]string{"timerReadBehind", "timerOffsetBehind", "timerCongestNum"} {
+		table[key] = "0"
+	}
+	table["timerEnqueueTps"], table["timerDequeueTps"] = "0.0", "0.0"
 	return jsonResponse(req, codec.KVTable{Table: table})
 }
 

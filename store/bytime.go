@@ -46,7 +46,13 @@ func (s *Store) QueueOffsetByTime(topic string, queueID int32, timestampMs int64
 	case t.q.isBatch():
 		return t.q.byTime(t.min, timestampMs)
 	}
-	return t.first(func(ms int64) bool { return ms >= timestampMs })
+	at := t.first(func(ms int64) bool { return ms >= timestampMs })
+	if c := t.q.compaction; c != nil && at == t.min { // perhaps only the compaction log still has it
+		if first, _, ok := c.before(t.min, func(ms int64) bool { return ms >= timestampMs }); ok {
+			return first
+		}
+	}
+	return at
 }
 
 // QueueOffsetByTimeUpper returns the last offset whose store time is at or before timestampMs (boundary UPPER), the
@@ -67,6 +73,11 @@ func (s *Store) EarliestStoreTime(topic string, queueID int32) int64 {
 	t, ok := s.timed(topic, queueID)
 	if !ok {
 		return -1
+	}
+	if c := t.q.compaction; c != nil {
+		if _, ms, ok := c.before(t.min, func(int64) bool { return true }); ok {
+			return ms
+		}
 	}
 	return t.storeTime(t.min)
 }

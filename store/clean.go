@@ -198,6 +198,9 @@ func (c *cleaner) round(ctx context.Context, r *Retention, p pressure, most int)
 		if !due && !forced || r.KeepUnread && !p.forced && c.holdsUnread(head) {
 			break
 		}
+		if !forced && head.end() > c.s.compact.needs() {
+			break
+		}
 		if deleted > 0 && !c.pause(ctx, r.Pause) {
 			break
 		}

@@ -71,6 +71,8 @@ type queue struct {
 	topic    string
 	id       int32
 	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times
+	// compaction is what is read instead of the log when the topic's cleanup policy is COMPACTION, nil otherwise.
+	compaction *compactionLog
 
 	next    int64 // offset of the next put; guarded by the append lock
 	removed bool  // the topic was deleted; guarded by the append lock

@@ -246,6 +246,11 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 		if err := q.put(e); err != nil {
 			return err
 		}
+		if c := q.compaction; c != nil {
+			if err := c.follow(e); err != nil {
+				return err
+			}
+		}
 		d.touch(q, it, tags)
 		if it.lmqs {
 			if props == nil && it.propsLen > 0 {

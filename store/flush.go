@@ -172,6 +172,11 @@ func (f *flusher) queues(all bool) {
 	}
 	upTo := s.dispatcher.doneMs.Load()
 	oldest, err := s.queues.flush(all, s.opts.Now().UnixMilli())
+	if err == nil {
+		var ms int64
+		ms, err = s.compact.flush(all, s.opts.Now().UnixMilli())
+		oldest = min(oldest, ms)
+	}
 	if err == nil && s.index.index != nil {
 		var ms int64
 		if ms, err = s.index.index.Flush(); ms > 0 {

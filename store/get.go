@@ -18,6 +18,9 @@ func (s *Store) Get(q *GetRequest, r *GetResult) error {
 		r.Status, r.MinQueueOffset = NoMessageInQueue, emptyMin(s.queues.kindOf(q.Topic)) // Java makes the queue on the way
 		return nil
 	}
+	if cq.compaction != nil {
+		return s.getCompacted(cq.compaction, q, r)
+	}
 	r.MaxQueueOffset = cq.max.Load()
 	logMin := s.log.minPhys()
 	if q.HotOnly && cq.minFor.Load() != logMin {
@@ -270,8 +273,8 @@ func (s *Store) QueueEntry(topic string, queueID int32, queueOffset int64) (phys
 	return e.physOffset, e.size, e.tagsCode, ok
 }
 
-// MinQueueOffset returns the first offset of a queue whose message is still in the log, 0 for an unknown queue; -1, as in
-// Java, for a batch queue that never had a message.
+// MinQueueOffset returns the first offset of a queue whose message is still in the log, or in the compaction log; 0 for an
+// unknown queue; -1, as in Java, for a batch queue that never had a message.
 func (s *Store) MinQueueOffset(topic string, queueID int32) int64 {
 	q := s.queues.find(topic, queueID)
 	switch {
@@ -280,7 +283,7 @@ func (s *Store) MinQueueOffset(topic string, queueID int32) int64 {
 	case q.max.Load() == 0:
 		return emptyMin(q.kind)
 	}
-	return q.minOffset(s.log.minPhys())
+	return q.minWithCompaction(q.minOffset(s.log.minPhys()))
 }
 
 // MaxQueueOffset returns the offset after the last entry of a queue, 0 for an unknown queue.

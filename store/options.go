@@ -76,6 +76,16 @@ type Options struct {
 
 	// QueueType, if set, tells what the queues of a topic are made of. The default value is nil: all are simple.
 	QueueType func(topic string) QueueType
+	// CompactionTopic, if set, tells which topics have the cleanup policy COMPACTION; it is asked once for each queue. The
+	// default value is nil: none has, as with Java's enableCompaction=false.
+	CompactionTopic func(topic string) bool
+	// CompactionLogBytes and CompactionQueueBytes are the lengths of a new compaction log's files, of records and of 46-byte
+	// entries; Java's relation between them is kept. The default values are 100 MiB and 10 MiB.
+	CompactionLogBytes, CompactionQueueBytes int64
+	// CompactionInterval is the period of compaction. The default value is 15 min.
+	CompactionInterval time.Duration
+	// CompactionKeyBytes bounds the memory for message keys while one queue is compacted. The default value is 100 MiB.
+	CompactionKeyBytes int64
 
 	// DelayLevels are the rests of delayed messages; recovery computes due times from them. The default value is that of
 	// DefaultDelayLevels.
@@ -175,6 +185,11 @@ func DefaultOptions(dir string) Options {
 		AllocChunkBytes:    16 << 20,
 		TouchAheadBytes:    32 << 20,
 		DispatchRing:       8192,
+
+		CompactionLogBytes:   100 << 20,
+		CompactionQueueBytes: 10 << 20,
+		CompactionInterval:   15 * time.Minute,
+		CompactionKeyBytes:   100 << 20,
 	}
 }
 
@@ -205,6 +220,9 @@ func (o *Options) validate() error {
 		return errors.New("store host is not set")
 	case o.FlushInterval <= 0 || o.QueueFlushInterval <= 0 || o.SyncFlushTimeout <= 0:
 		return errors.New("flush intervals must be positive")
+	}
+	if err := o.fitCompaction(); err != nil {
+		return err
 	}
 	if o.DelayLevels == nil {
 		levels, err := ParseDelayLevels(DefaultDelayLevels)

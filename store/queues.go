@@ -19,6 +19,8 @@ type queues struct {
 	faults faultFunc
 	logMin func() int64 // first physical offset in the log
 	cache  fileCache
+	// compactions has the compaction logs of queues.
+	compactions *compactions
 
 	seed   maphash.Seed
 	shards [queueShards]queueShard
@@ -95,6 +97,7 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 	}
 	q := &queue{all: qs, kind: kind, topic: topic, id: id, schedule: topic == TopicSchedule}
 	q.minFor.Store(-1)
+	q.compaction = qs.compactions.forNewQueue(q)
 	next := map[queueKey]*queue{{topic, id}: q}
 	if m := sh.m.Load(); m != nil {
 		maps.Copy(next, *m)

@@ -149,6 +149,7 @@ type Store struct {
 	index      *indexer
 	deleted    *deletions
 	ends       *queueEnds
+	compact    *compactions
 	dispatcher *dispatcher
 	flusher    *flusher
 	cleaner    *cleaner
@@ -214,6 +215,8 @@ func newStore(opts Options) *Store {
 	s.log.faults = opts.Faults
 	s.log.list.Store(new([]*segment))
 	s.queues = newQueues(&s.opts, s.log.minPhys)
+	s.compact = newCompactions(&s.opts, s.log, s.queues)
+	s.queues.compactions = s.compact
 	s.index = &indexer{log: s.log}
 	s.deleted = &deletions{}
 	s.ends = &queueEnds{}
@@ -258,6 +261,9 @@ func (s *Store) recover() error {
 	}
 	r := recovery{s: s, clean: clean, check: check, list: list, redo: make(map[*queue]bool), doubts: make(map[*queue]doubt)}
 	if err := r.run(); err != nil {
+		return err
+	}
+	if err := s.compact.open(r.clean, check); err != nil {
 		return err
 	}
 	if err := s.continueAt(&r); err != nil {
@@ -321,6 +327,10 @@ func (s *Store) start() {
 	if s.index.index != nil && !s.index.live {
 		s.loops.Go(func() { s.index.catchUp(s.dispatcher.done.Load, s.stop) })
 	}
+	if s.opts.CompactionTopic != nil {
+		s.loops.Go(func() { s.compact.catchUp(s.stop) })
+		s.loops.Go(func() { s.compact.runCompaction(s.stop) })
+	}
 	s.drained.Go(func() { s.dispatcher.run(s.stop) })
 }
 
@@ -363,6 +373,7 @@ func (s *Store) Close() error {
 
 // unmap drops the store's references to all files.
 func (s *Store) unmap() {
+	s.compact.close()
 	s.queues.close()
 	s.log.close()
 }

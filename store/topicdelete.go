@@ -65,6 +65,9 @@ func (s *Store) deleteTopics(topics []string) error {
 			return err
 		}
 	}
+	if err := s.compact.positions.forget(topics); err != nil {
+		return err
+	}
 	if err := s.deleted.mark(marks); err != nil { // what was put while the first marks were written
 		return err
 	}
@@ -92,7 +95,8 @@ func (s *Store) makeTrash() (string, error) {
 func (s *Store) detach(topic, trash string) (marked int64, err error) {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
-	for _, q := range s.queues.take(topic) {
+	taken := s.queues.take(topic)
+	for _, q := range taken {
 		q.removed = true
 		q.mu.Lock()
 		for _, f := range q.files {
@@ -111,7 +115,7 @@ func (s *Store) detach(topic, trash string) (marked int64, err error) {
 			return marked, wrapFileError(OpRemove, dir, err)
 		}
 	}
-	return marked, nil
+	return marked, s.compact.detach(topic, taken, trash)
 }
 
 // emptyTrash removes what a stop in the middle of a deletion left.
