@@ -59,6 +59,7 @@ type Broker struct {
 	schedule  *store.Schedule
 	txn       *store.Txn
 	pop       *store.Pop
+	timer     *store.Timer // nil with timerWheelEnable=false
 	processor *processor.Processor
 	server    *remoting.Server
 	client    *remoting.Client
@@ -162,7 +163,10 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	b.pop, err = store.OpenPop(b.store, b.offsets, store.PopOptions{
 		TableOptions: tables, Cluster: cfg.ClusterName, BrokerName: cfg.Name, Queues: int(cfg.ReviveQueueNum),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return b.openTimer(cfg)
 }
 
 // openOffsets opens the table of offsets, which lies in another file when there are light message queues.
@@ -237,6 +241,7 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 	b.processor, err = processor.New(processor.Options{
 		Settings: processorSettings(cfg, b.Addr.Addr()), StoreHost: b.Addr,
 		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule, Txn: b.txn, Pop: b.pop,
+		Timer:      b.timer,
 		IDs:        codec.NewUniqueIDs(b.Addr.Addr(), os.Getpid(), rand.Uint32()),
 		Submit:     func(kind remoting.PoolKind, task interface{ Run() }) bool { return b.server.Pool(kind).Submit(task) },
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
@@ -261,6 +266,8 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 		RejectTransactions: cfg.RejectTransactions, TransactionTimeOut: cfg.TransactionTimeOut,
 		TransactionCheckInterval: cfg.TransactionCheckInterval, TransactionCheckMax: cfg.TransactionCheckMax,
 		TransactionOpMaxBytes: cfg.TransactionOpMaxBytes, TransactionOpInterval: cfg.TransactionOpInterval,
+		TimerMaxDelay: cfg.TimerMaxDelay, TimerSlotMax: cfg.TimerSlotMax,
+		Recall: cfg.Recall, RecallUnwritable: cfg.RecallUnwritable, RecallByTopic: cfg.RecallByTopic,
 		MessageRetention: cfg.FileReservedTime,
 	}
 }
@@ -322,6 +329,7 @@ func (b *Broker) startServices(cfg Config) error {
 		}
 	})
 	s.run(func(ctx context.Context) { b.store.Retain(ctx, cfg.CleanInterval) })
+	b.startTimer(cfg)
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
 	s.every(popPeriod, func() { b.processor.TickPop(time.Now()) })
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
@@ -356,6 +364,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	closeIf(b.client != nil, b.client.Close)
 	closeIf(b.txn != nil, b.txn.Close)
 	closeIf(b.pop != nil, b.pop.Close)
+	closeIf(b.timer != nil, b.timer.Close)
 	closeIf(b.offsets != nil, b.offsets.Close)
 	closeIf(b.schedule != nil, b.schedule.Persist)
 	closeIf(b.filters != nil, b.filters.Close)

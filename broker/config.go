@@ -71,6 +71,7 @@ type Config struct {
 
 	Pop            processor.PopSettings
 	ReviveQueueNum int32
+	TimerConfig
 
 	FlushOffsetsInterval      time.Duration
 	FlushDelayOffsetsInterval time.Duration
@@ -137,6 +138,7 @@ func DefaultConfig() Config {
 		home = "."
 	}
 	return Config{
+		TimerConfig: defaultTimerConfig(),
 		ClusterName: "DefaultCluster", Name: host, BindAddress: "0.0.0.0", ListenPort: 10911,
 		Role: "ASYNC_MASTER", Permission: 6, RegionID: "DefaultRegion",
 		NamesrvAddrs: os.Getenv("NAMESRV_ADDR"), TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second,

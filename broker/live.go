@@ -55,6 +55,9 @@ func (b *Broker) updateConfig(text []byte) error {
 	b.config.version = b.config.version.Next(0, time.Now().UnixMilli())
 	b.processor.SetSettings(processorSettings(next, b.Addr.Addr()))
 	b.store.SetRetention(next.rules())
+	if b.timer != nil {
+		b.timer.Pause(next.TimerStopEnqueue, next.TimerStopDequeue)
+	}
 	b.topics.SetAutoCreate(next.AutoCreateTopic)
 	b.groups.SetAutoCreate(next.AutoCreateGroup)
 	if reregister {

@@ -32,6 +32,8 @@ type SendResponse struct {
 	TransactionID []byte
 	// BatchUniqID is the unique key of a batch that is stored as one record, empty for none.
 	BatchUniqID []byte
+	// RecallHandle takes a timer message back, empty for other messages.
+	RecallHandle []byte
 	// RegionID and TraceOn are written as MSG_REGION and TRACE_ON; empty means absent.
 	RegionID, TraceOn string
 }
@@ -149,6 +151,9 @@ func (r *SendResponse) AppendFields(w *FieldWriter) {
 	}
 	if len(r.BatchUniqID) > 0 {
 		w.Bytes("batchUniqId", r.BatchUniqID)
+	}
+	if len(r.RecallHandle) > 0 {
+		w.Bytes("recallHandle", r.RecallHandle)
 	}
 	if r.RegionID != "" {
 		w.String("MSG_REGION", r.RegionID)

@@ -108,10 +108,7 @@ func (p *Processor) runtimeInfo(req *remoting.Request) (*codec.Command, error) {
 		started = live.AcceptSendsFrom.UnixMilli()
 	}
 	table["startAcceptSendRequestTimeStamp"] = strconv.FormatInt(started, 10)
-	for _, key := range [...]string{"timerReadBehind", "timerOffsetBehind", "timerCongestNum"} {
-		table[key] = "0"
-	}
-	table["timerEnqueueTps"], table["timerDequeueTps"] = "0.0", "0.0"
+	p.addTimer(table)
 	return jsonResponse(req, codec.KVTable{Table: table})
 }
 

@@ -181,6 +181,9 @@ func (p *Processor) deleteTopic(req *remoting.Request) (*codec.Command, error) {
 			return nil, err
 		}
 		p.offsets.DeleteTopic(name)
+		if p.opts.Timer != nil {
+			p.opts.Timer.RemoveTopic(name)
+		}
 		if err := p.store.DeleteTopic(name); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ package processor
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,13 @@ type Settings struct {
 	TransactionCheckMax      int32
 	TransactionOpMaxBytes    int32
 	TransactionOpInterval    time.Duration
+	// TimerMaxDelay is how far off the moment of a timer message may be. TimerSlotMax is how many of one slot are taken; of
+	// more some are refused at random, of twice as many all.
+	TimerMaxDelay time.Duration
+	TimerSlotMax  int64
+	// Recall lets timer messages be taken back, RecallUnwritable also when the broker may not be written to. RecallByTopic
+	// writes the key of what is taken back with the topic before it, as Java up to 5.3.
+	Recall, RecallUnwritable, RecallByTopic bool
 	// MessageRetention is how old an undecided half message becomes.
 	MessageRetention time.Duration
 	PopSettings
@@ -72,6 +80,7 @@ func DefaultSettings(brokerName string) Settings {
 		ShortPolling: time.Second, ServerSideReset: true, StoreReply: true, NotifyConsumerIDs: true, ValidateSystemTopic: true,
 		QueryMaxNum: 32, ChannelExpired: 120 * time.Second,
 		TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second, TransactionCheckMax: 15,
+		TimerMaxDelay: 72 * time.Hour, TimerSlotMax: math.MaxInt32, RecallUnwritable: true,
 		TransactionOpMaxBytes: 4096, TransactionOpInterval: 3 * time.Second, MessageRetention: 72 * time.Hour,
 		PopSettings: DefaultPopSettings(),
 	}
@@ -92,6 +101,9 @@ type Options struct {
 	Pop      *store.Pop
 	// IDs makes unique keys for messages that come without.
 	IDs *codec.UniqueIDs
+
+	// Timer keeps messages with a TIMER_ property; nil refuses them, as timerWheelEnable=false.
+	Timer *store.Timer
 
 	// Filters keeps what groups filter by expressions; nil keeps it in memory only.
 	Filters *store.Filters
@@ -224,6 +236,9 @@ func (p *Processor) SetSettings(s Settings) {
 func (p *Processor) Arrived(a store.Arrival) {
 	if a.Topic == store.TopicSchedule {
 		p.schedule.Notify(a.QueueID)
+	}
+	if a.Topic == store.TopicWheelTimer && p.opts.Timer != nil {
+		p.opts.Timer.Notify()
 	}
 	p.hold.arrived(a)
 	p.popping.hold.arrived(&a)

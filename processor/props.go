@@ -19,7 +19,10 @@ type sentProps struct {
 	// halfMessage is TRAN_MSG=true, sharded that there is a __SHARDINGKEY.
 	halfMessage, sharded bool
 	// timer says that a TIMER_ property asks for a delivery time, timerOut that the time was worked out before.
-	timer, timerOut bool
+	timer, timerOut                bool
+	delaySeconds, delayMs, deliver []byte // the texts of those properties, nil for none
+	// recalls is TIMER_DEL_UNIQKEY, nil for none.
+	recalls []byte
 	// innerNum marks what only the broker may set.
 	innerNum bool
 	// untidy says that the text has pairs to be left out: stale ones of the broker's own, or broken ones.
@@ -52,8 +55,14 @@ func (s *sentProps) scan(text []byte) {
 			s.sharded = true
 		case codec.PropReplyToClient:
 			s.replyTo = it.Value
-		case codec.PropTimerDelayMs, codec.PropTimerDelaySeconds, codec.PropTimerDeliverMs:
-			s.timer = true
+		case codec.PropTimerDelayMs:
+			s.delayMs, s.timer = it.Value, true
+		case codec.PropTimerDelaySeconds:
+			s.delaySeconds, s.timer = it.Value, true
+		case codec.PropTimerDeliverMs:
+			s.deliver, s.timer = it.Value, true
+		case codec.PropTimerDelUniqKey:
+			s.recalls = it.Value
 		case codec.PropTimerOutMs:
 			s.timerOut = true
 		case codec.PropInnerNum:

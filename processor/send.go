@@ -18,8 +18,10 @@ import (
 // * DELAY > 0 sends the message by way of SCHEDULE_TOPIC_XXXX; the answer then has that queue's offset, as in Java.
 // * With SYNC_FLUSH the answer waits for the disk, at most syncFlushTimeout; FLUSH_DISK_TIMEOUT has a complete header.
 // * A half message, TRAN_MSG=true, goes to RMQ_SYS_TRANS_HALF_TOPIC (see txn.go); the answer then has that queue's offset.
+// * TIMER_DELAY_SEC, TIMER_DELAY_MS or TIMER_DELIVER_MS sends the message by way of rmq_sys_wheel_timer (see timer.go); the
+//   answer then has that queue's offset and a recallHandle.
 //
-// Left out: TIMER_ properties as with timerWheelEnable=false; static topics.
+// Left out: static topics.
 //
 // Apache: SendMessageProcessor.
 
@@ -33,10 +35,12 @@ type sendCall struct {
 	props sentProps
 	text  []byte // the properties as stored
 	ids   []byte // the message ids of the answer
-	msg   store.Message
-	put   store.PutResult
-	batch store.BatchPutResult
-	resp  codec.SendResponse
+	// slotMs is the slot that a timer message waits for, 0 for other messages.
+	slotMs int64
+	msg    store.Message
+	put    store.PutResult
+	batch  store.BatchPutResult
+	resp   codec.SendResponse
 
 	parked  *remoting.Parked
 	flushed func(error) // c.answerFlushed
@@ -54,7 +58,7 @@ func (c *sendCall) Release() {
 	if cap(c.ids) > keptBytes || cap(c.batch.PhysOffsets) > keptBytes/8 {
 		c.ids, c.batch.PhysOffsets = nil, nil
 	}
-	c.h, c.props, c.resp, c.parked = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, nil
+	c.h, c.props, c.resp, c.parked, c.slotMs = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, nil, 0
 	c.msg = store.Message{}
 	c.p.sends.Put(c)
 }
@@ -252,6 +256,9 @@ func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live 
 	p.stats.put(c.msg.Topic, c.props.kind(), int64(c.put.Count), c.put.EndOffset-c.put.PhysOffset)
 	c.ids = codec.AppendOffsetMsgID(c.ids[:0], p.opts.StoreHost, c.put.PhysOffset)
 	c.resp.MsgID, c.resp.QueueOffset = c.ids, c.put.QueueOffset
+	if c.slotMs != 0 && !strings.HasPrefix(topic.TopicName, store.RetryTopicPrefix) {
+		c.resp.RecallHandle = codec.AppendRecallHandle(nil, topic.TopicName, live.BrokerName, c.slotMs, c.props.uniqKey)
+	}
 	return nil
 }
 
@@ -271,25 +278,28 @@ func (c *sendCall) transform(live *liveSettings) error {
 	if t := codec.TransactionType(m.SysFlag); t == codec.SysPrepared || t == codec.SysRollback {
 		return nil
 	}
-	return c.p.delay(m, props, level)
+	var err error
+	c.slotMs, err = c.p.delay(m, props, level)
+	return err
 }
 
-// delay sends a message with a level by way of SCHEDULE_TOPIC_XXXX; a message for the timer wheel is refused.
-func (p *Processor) delay(m *store.Message, props *sentProps, level int) error {
+// delay sends a message with a level by way of SCHEDULE_TOPIC_XXXX, and one with a TIMER_ property by way of
+// rmq_sys_wheel_timer; then it returns the slot in ms. Apache: HookUtils.handleScheduleMessage.
+func (p *Processor) delay(m *store.Message, props *sentProps, level int) (slotMs int64, err error) {
 	if level <= 0 {
 		if props.timer && !props.timerOut {
-			return refuse(codec.SystemError, "accurate timer message is not enabled, timerWheelEnable is false")
+			return p.time(m, props)
 		}
-		return nil
+		return 0, nil
 	}
 	if props.timer {
 		m.Properties = codec.AppendPropertiesWithout(nil, m.Properties, codec.PropTimerDeliverMs, codec.PropTimerDelaySeconds, codec.PropTimerDelayMs)
 	}
 	p.schedule.Redirect(m, level)
 	if len(m.Properties) > codec.MaxPropertiesBytes {
-		return p.illegal()
+		return 0, p.illegal()
 	}
-	return nil
+	return 0, nil
 }
 
 // deadLetter returns the group's dead-letter topic when a message sent to its retry topic belongs there, else nil. Apache:

@@ -130,7 +130,7 @@ func (p *Processor) putRetry(record *codec.Message, topic string, queueID int32,
 	m.TagsCode = codec.TagsCode(props.tags)
 	err := p.checkRetry(&m)
 	if err == nil {
-		err = p.delay(&m, &props, level)
+		_, err = p.delay(&m, &props, level)
 	}
 	if err != nil {
 		return err

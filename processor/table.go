@@ -26,6 +26,7 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.SendBatchMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.ConsumerSendMsgBack, Pool: remoting.PoolSend, Handler: p.sendBack},
 		{Code: codec.EndTransaction, Pool: remoting.PoolSend, Inline: true, Handler: p.endTransaction},
+		{Code: codec.RecallMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.recall},
 		{Code: codec.ResumeCheckHalfMessage, Pool: remoting.PoolAdmin, Handler: p.resumeCheck},
 		{Code: codec.SendReplyMessage, Pool: remoting.PoolAdmin, Handler: p.reply},
 		{Code: codec.SendReplyMessageV2, Pool: remoting.PoolAdmin, Handler: p.reply},
@@ -83,6 +84,8 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.QueryTopicsByConsumer, Pool: remoting.PoolAdmin, Handler: p.topicsOfGroup},
 		{Code: codec.GetAllConsumerOffset, Pool: remoting.PoolAdmin, Handler: p.allOffsets},
 		{Code: codec.GetAllDelayOffset, Pool: remoting.PoolAdmin, Handler: p.allDelayOffsets},
+		{Code: codec.GetTimerCheckPoint, Pool: remoting.PoolAdmin, Handler: p.timerCheckpoint},
+		{Code: codec.GetTimerMetrics, Pool: remoting.PoolAdmin, Handler: p.timerMetrics},
 
 		{Code: codec.UpdateBrokerConfig, Pool: remoting.PoolAdmin, Handler: p.updateConfig},
 		{Code: codec.GetBrokerConfig, Pool: remoting.PoolAdmin, Handler: p.config},

@@ -40,7 +40,7 @@ func (c *sendCall) halve(level int, live *liveSettings) error {
 	}
 	if level > 0 || c.props.timer { // what its commit would be refused for is refused now
 		probe := c.msg
-		if err := c.p.delay(&probe, &c.props, level); err != nil {
+		if _, err := c.p.delay(&probe, &c.props, level); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (p *Processor) putFinal(req *remoting.Request, half *store.Half) (endOffset
 	if !ok {
 		return 0, refuse(codec.SystemError, "property DELAY is not a number: %q", props.delay)
 	}
-	if err := p.delay(m, &props, level); err != nil {
+	if _, err := p.delay(m, &props, level); err != nil {
 		return 0, err
 	}
 	var put store.PutResult
