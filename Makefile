@@ -6,7 +6,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.commit=$(COMMIT)
 FUZZTIME ?= 20s
 
-.PHONY: help build run test race fuzz crash compat compat-apache bench lint clean
+.PHONY: help build run test race fuzz crash compat compat-apache bench bench-recovery lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ compat-apache: ## the same scenarios against Apache's own server (needs java and
 
 bench: ## the hot paths, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./codec/ ./remoting/ ./store/ ./processor/
+
+bench-recovery: ## start after a kill on a store of 10 GiB, ours and (with java and mvn) Apache's; needs 25 GB below TMPDIR
+	RECOVERY_BYTES=$${RECOVERY_BYTES:-10737418240} $(GO) test ./compat -run '^$$' -bench Recovery -benchtime 3x -timeout 60m
 
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi

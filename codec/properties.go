@@ -1,6 +1,9 @@
 package codec
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Separators of the properties text, on disk, do not change.
 const (
@@ -112,6 +115,35 @@ func (it *PropertyIter) Next() bool {
 // Property returns the value of key in a properties text; of several the last, as a Java map would hold it. The value
 // aliases props.
 func Property(props []byte, key string) (value []byte, ok bool) {
+	if key == "" || strings.ContainsAny(key, "\x01\x02") { // no pair has such a name
+		return nil, false
+	}
+	if len(key) > 32 { // the copy below would allocate
+		return lastProperty(props, key)
+	}
+	name := []byte(key)
+	for at := 0; ; {
+		i := bytes.Index(props[at:], name)
+		if i < 0 {
+			return value, ok
+		}
+		begin, end := at+i, at+i+len(name)
+		at = end
+		if begin > 0 && props[begin-1] != propEnd || end == len(props) || props[end] != propNameEnd {
+			continue
+		}
+		v := props[end+1:]
+		if j := bytes.IndexByte(v, propEnd); j >= 0 {
+			v = v[:j]
+		}
+		if len(v) > 0 {
+			value, ok = v, true
+		}
+	}
+}
+
+// lastProperty is Property for any name.
+func lastProperty(props []byte, key string) (value []byte, ok bool) {
 	for it := NewPropertyIter(props); it.Next(); {
 		if string(it.Key) == key {
 			value, ok = it.Value, true

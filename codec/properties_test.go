@@ -67,3 +67,17 @@ func TestAppendPropertiesWithout(t *testing.T) {
 	}
 	require.Equal(t, "x", string(AppendPropertiesWithout([]byte("x"), []byte(strings.Repeat("\x02", 9)))))
 }
+
+func BenchmarkProperty(b *testing.B) {
+	var props []byte
+	for _, kv := range [][2]string{{PropUniqKey, "C000020267114E0E2F2A675FA9160000"}, {PropCluster, "DefaultCluster"},
+		{PropMsgRegion, "DefaultRegion"}, {PropTraceOn, "true"}, {PropTags, "TagA"}, {PropWait, "true"}} {
+		props = AppendProperty(props, kv[0], kv[1])
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := Property(props, PropTags); !ok {
+			b.Fatal("not found")
+		}
+	}
+}

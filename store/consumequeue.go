@@ -101,8 +101,10 @@ type queueFile struct {
 	allocated int64 // has blocks up to here
 	first     int64 // queue offset of the first entry, or unknownFirst; of batch queues
 	m         *segment
-	recent    atomic.Bool // looked at since the cache's hand passed
-	slot      int         // in the cache, while m is set
+	// cleanBehind says that nothing but entries put since lies behind where recovery found the queue's end.
+	cleanBehind bool
+	recent      atomic.Bool // looked at since the cache's hand passed
+	slot        int         // in the cache, while m is set
 
 	dirtyFrom, dirtyTo int64 // bytes not flushed; none when equal
 	dirtyMs            int64 // store time of the first of them
@@ -407,31 +409,34 @@ func (q *queue) listLocked(logger *slog.Logger) error {
 // findEndLocked makes end the position of the first entry that is not written or whose record is not before trimPhys, and
 // max the offset it has. The entries before it are all good: they were flushed, or the log that trimPhys comes from says
 // so.
-func (q *queue) findEndLocked(trimPhys int64) error {
-	first, limit, width := int64(0), int64(0), q.kind.entryBytes()
-	if n := len(q.files); n > 0 {
-		first = q.files[0].base
-		limit = q.files[n-1].base + q.files[n-1].size
+func (q *queue) findEndLocked(trimPhys int64) (err error) {
+	q.end, q.maxPhys = 0, 0
+	if len(q.files) == 0 {
+		q.max.Store(0)
+		q.min.Store(0)
+		return nil
 	}
-	var failed error
-	n := sort.Search(int((limit-first)/width), func(i int) bool {
-		e, err := q.entryAtLocked(first + int64(i)*width)
-		if err != nil {
-			failed = err
-		}
-		return !e.written() || e.physOffset >= trimPhys
-	})
-	if failed != nil {
-		return failed
-	}
-	q.end = first + int64(n)*width
-	q.maxPhys = 0
-	last, err := q.entryAtLocked(max(q.end-width, first))
+	tail := queueTail{q: q}
+	defer func() { err = errors.Join(err, tail.close()) }()
+	lastFile, width := q.files[len(q.files)-1], q.kind.entryBytes()
+	first := q.files[0].base
+	q.end, err = tail.search(first, lastFile.base+lastFile.size, func(e entry) bool { return !e.written() || e.physOffset >= trimPhys })
 	if err != nil {
 		return err
 	}
-	end := max(last.queueOffset, 0) // of the first one, with n == 0
-	if n > 0 {
+	for _, f := range q.files {
+		f.allocated = min(max(roundUp(q.end-f.base, 4096), 0), f.size)
+		f.first, f.cleanBehind = unknownFirst, false
+	}
+	if f := q.fileLocked(q.end); f != nil {
+		f.cleanBehind = tail.emptyBehind(f, q.end)
+	}
+	last, err := tail.entryAt(max(q.end-width, first))
+	if err != nil {
+		return err
+	}
+	end := max(last.queueOffset, 0) // of the first one, when none is left
+	if q.end > first {
 		end = last.end()
 		if last.size != blankEntrySize {
 			q.maxPhys = last.physOffset + int64(last.size)
@@ -439,10 +444,6 @@ func (q *queue) findEndLocked(trimPhys int64) error {
 	}
 	q.max.Store(end)
 	q.min.Store(min(q.min.Load(), end))
-	for _, f := range q.files {
-		f.allocated = min(max(roundUp(q.end-f.base, 4096), 0), f.size)
-		f.first = unknownFirst
-	}
 	return nil
 }
 
@@ -462,7 +463,7 @@ func (q *queue) cut(hard bool) error {
 		}
 	}
 	f := q.fileLocked(pos)
-	if f == nil {
+	if f == nil || f.cleanBehind {
 		return nil
 	}
 	if err := q.mapLocked(f); err != nil {

@@ -13,6 +13,8 @@ import (
 type queueList struct {
 	End    int64                      `json:"end"`
 	Queues map[string]map[int32]int64 `json:"queues"` // topic, queue id, maximum offset
+	// Files are those of the queues.
+	Files map[string]map[int32]listedQueue `json:"files,omitempty"`
 	// IndexEnd is the index's newest entry, Indexed up to where the log was indexed; messages without keys lie between.
 	IndexEnd int64 `json:"indexEnd"`
 	Indexed  int64 `json:"indexed"`
@@ -38,26 +40,43 @@ func readQueueList(dir string) (queueList, error) {
 
 // saveQueueList writes the list of a store that has stopped.
 func (s *Store) saveQueueList() error {
-	l := queueList{End: s.Written(), Queues: make(map[string]map[int32]int64)}
+	l := queueList{End: s.Written(), Queues: make(map[string]map[int32]int64), Files: make(map[string]map[int32]listedQueue)}
+	whole := true // else the next start looks at the directories
 	s.queues.each("", func(q *queue) {
 		if n := q.max.Load(); n > 0 {
 			if l.Queues[q.topic] == nil {
 				l.Queues[q.topic] = make(map[int32]int64)
 			}
 			l.Queues[q.topic][q.id] = n
+			files, ok := q.listed()
+			whole = whole && ok
+			if files == (listedQueue{}) {
+				return
+			}
+			if l.Files[q.topic] == nil {
+				l.Files[q.topic] = make(map[int32]listedQueue)
+			}
+			l.Files[q.topic][q.id] = files
 		}
 	})
+	if !whole {
+		l.Files = nil
+	}
 	if x := s.index; x.index != nil {
 		l.IndexEnd, l.Indexed = x.index.EndPhysOffset(), x.from
 		if x.live {
 			l.Indexed = l.End
 		}
 	}
+	return l.write(s.opts.Dir, s.opts.Faults)
+}
+
+func (l *queueList) write(dir string, faults faultFunc) error {
 	b, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	return writeWhole(queueListPath(s.opts.Dir), b, s.opts.Faults)
+	return writeWhole(queueListPath(dir), b, faults)
 }
 
 // missing calls fn for each queue that s does not have in full.

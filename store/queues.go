@@ -95,9 +95,7 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 	if q := sh.get(queueKey{topic, id}); q != nil {
 		return q
 	}
-	q := &queue{all: qs, kind: kind, topic: topic, id: id, schedule: topic == TopicSchedule}
-	q.minFor.Store(-1)
-	q.compaction = qs.compactions.forNewQueue(q)
+	q := qs.newQueue(queueKey{topic, id}, kind)
 	next := map[queueKey]*queue{{topic, id}: q}
 	if m := sh.m.Load(); m != nil {
 		maps.Copy(next, *m)
@@ -107,6 +105,40 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 		qs.lmqs.Add(1)
 	}
 	return q
+}
+
+func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
+	q := &queue{all: qs, kind: kind, topic: key.topic, id: key.id, schedule: key.topic == TopicSchedule}
+	q.minFor.Store(-1)
+	q.compaction = qs.compactions.forNewQueue(q)
+	return q
+}
+
+// createAll makes many queues without files, those that there are not. A shard is copied once for all of its own.
+func (qs *queues) createAll(keys []queueKey) {
+	parts := make(map[*queueShard][]queueKey)
+	for _, key := range keys {
+		sh := qs.shard(maphash.String(qs.seed, key.topic), key.id)
+		parts[sh] = append(parts[sh], key)
+	}
+	for sh, keys := range parts {
+		sh.addAll(qs, keys)
+	}
+}
+
+func (sh *queueShard) addAll(qs *queues, keys []queueKey) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	next := make(map[queueKey]*queue, len(keys))
+	if m := sh.m.Load(); m != nil {
+		maps.Copy(next, *m)
+	}
+	for _, key := range keys {
+		if next[key] == nil {
+			next[key] = qs.newQueue(key, qs.kindOf(key.topic))
+		}
+	}
+	sh.m.Store(&next)
 }
 
 // each calls fn for all queues, those of topic if it is not empty. It holds no lock.

@@ -78,7 +78,7 @@ func (r *recovery) findStart() error {
 		if err := r.loadQueues(r.from); err != nil {
 			return err
 		}
-	} else if err := r.loadQueues(maxPhys); err != nil {
+	} else if err := r.loadClean(); err != nil {
 		return err
 	} else if r.from = r.queuesEnd(); r.from < 0 {
 		r.clean = false
@@ -93,6 +93,15 @@ func (r *recovery) findStart() error {
 		r.from = r.s.log.minPhys()
 	}
 	return nil
+}
+
+// loadClean loads the queues of a store that was stopped cleanly: from its list, or one directory after the other.
+func (r *recovery) loadClean() error {
+	listed, err := r.loadListed()
+	if listed || err != nil {
+		return err
+	}
+	return r.loadQueues(maxPhys)
 }
 
 const maxPhys = int64(1<<63 - 1)
@@ -402,11 +411,12 @@ func (r *recovery) cut() error {
 	if err := r.trimQueues(r.end); err != nil {
 		return err
 	}
-	var failed error
+	var list []*queue
 	r.s.queues.each("", func(q *queue) {
 		q.next = q.max.Load()
-		failed = errors.Join(failed, q.cut(!r.clean))
+		list = append(list, q)
 	})
+	failed := inParallel(list, func(q *queue) error { return q.cut(!r.clean) })
 	return errors.Join(failed, r.s.log.deleteAfter(r.end+1))
 }
 
