@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -35,7 +33,8 @@ type recovery struct {
 	redo    map[*queue]bool
 	doubts  map[*queue]doubt
 	lost    int64 // records that damage passed over may have held
-	logged  time.Time
+
+	progress progress
 }
 
 // run recovers; s.log holds the segments.
@@ -44,6 +43,12 @@ func (r *recovery) run() error {
 	if len(s.log.all()) == 0 {
 		return r.startEmpty()
 	}
+	r.progress.logger, r.progress.now = s.opts.Logger, s.opts.Now
+	stop := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() { r.progress.every(progressPeriod, stop) })
+	defer telling.Wait()
+	defer close(stop)
 	if err := r.findStart(); err != nil {
 		return err
 	}
@@ -180,6 +185,7 @@ func (r *recovery) loadKind(kind queueKind, trimPhys int64) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return wrapFileError(OpRead, root, err)
 	}
+	r.progress.begin("opening queues", "topics", int64(len(topics)))
 	work := make(chan string)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -188,6 +194,7 @@ func (r *recovery) loadKind(kind queueKind, trimPhys int64) error {
 		wg.Go(func() {
 			for topic := range work {
 				redo, err := r.loadTopic(kind, topic, trimPhys)
+				r.progress.done.Add(1)
 				mu.Lock()
 				failed = errors.Join(failed, err)
 				for _, q := range redo {
@@ -279,9 +286,17 @@ func (r *recovery) scan(physOffset int64, each func(m *codec.Message) error) err
 	r.end = physOffset
 	var m codec.Message
 	pos := physOffset - list[i].base
+	r.progress.begin("reading the commit log", unitMiB, list[len(list)-1].end()-physOffset)
+	var ahead scanAhead
+	defer ahead.end()
+	if r.s.opts.CheckCRC {
+		first, at := i, pos
+		ahead.ended.Go(func() { ahead.run(list, first, at) })
+	}
 	for {
 		seg := list[i]
-		n, err := readRecord(seg, pos, seg.size, r.s.opts.CheckCRC, &m)
+		check := r.s.opts.CheckCRC
+		n, err := readRecord(seg, pos, seg.size, check && seg.base+pos >= ahead.checked.Load(), &m)
 		switch {
 		case err == nil:
 			if err := each(&m); err != nil {
@@ -290,7 +305,7 @@ func (r *recovery) scan(physOffset int64, each func(m *codec.Message) error) err
 			pos += n
 			r.end, r.lastMs = seg.base+pos, max(r.lastMs, m.StoreTimestampMs)
 			r.records++
-			r.progress(seg, pos, list)
+			r.progress.done.Store(r.end - physOffset)
 			continue
 		case errors.Is(err, codec.ErrBlank) && i+1 < len(list):
 			i, pos = i+1, 0
@@ -418,18 +433,4 @@ func (r *recovery) cut() error {
 	})
 	failed := inParallel(list, func(q *queue) error { return q.cut(!r.clean) })
 	return errors.Join(failed, r.s.log.deleteAfter(r.end+1))
-}
-
-// progress says every few seconds how far the scan is.
-func (r *recovery) progress(seg *segment, pos int64, list []*segment) {
-	if r.records%65536 != 0 {
-		return
-	}
-	if now := r.s.opts.Now(); now.Sub(r.logged) >= 2*time.Second {
-		if !r.logged.IsZero() {
-			left := list[len(list)-1].end() - seg.base - pos
-			r.s.opts.Logger.Info(fmt.Sprintf("recovering, at most %d MiB left", left>>20), "records", r.records, "at", seg.base+pos)
-		}
-		r.logged = now
-	}
 }
