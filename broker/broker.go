@@ -231,6 +231,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 			p.LiveOffsets(each)
 		}
 	}
+	opts.AppendPropCRC, opts.ForcePropCRC = cfg.AppendPropCRC, cfg.ForcePropCRC
 	opts.MultiDispatch, opts.MaxLMQs = cfg.LMQ && cfg.MultiDispatch, int(cfg.MaxLMQs)
 	cfg.compaction(&opts)
 	opts.CheckCRC, opts.StoreHost, opts.Logger = cfg.CheckCRCOnRecover, b.Addr, b.log

@@ -116,6 +116,8 @@ type Config struct {
 	MixedMessageType    bool
 	LMQ, MultiDispatch  bool
 	MaxLMQs             int32
+	AppendPropCRC       bool
+	ForcePropCRC        bool
 	MaxIdle             time.Duration
 	// FastFailure answers requests that waited longer than the limits below with SYSTEM_BUSY instead of running them.
 	FastFailure                                  bool

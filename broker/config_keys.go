@@ -145,6 +145,8 @@ var keyTable = codec.SettingKeys[Config]{
 	"metricsPromExporterHost":           codec.TextKey(func(c *Config) *string { return &c.HTTP.Host }),
 	"metricsPromExporterPort":           codec.NumberKey(func(c *Config) *int { return &c.HTTP.Port }, 0, 65535),
 	"pprofEnable":                       codec.BoolKey(func(c *Config) *bool { return &c.HTTP.Pprof }),
+	"enabledAppendPropCRC":              codec.BoolKey(func(c *Config) *bool { return &c.AppendPropCRC }),
+	"forceVerifyPropCRC":                codec.BoolKey(func(c *Config) *bool { return &c.ForcePropCRC }),
 	"enableLmq":                         codec.BoolKey(func(c *Config) *bool { return &c.LMQ }),
 	"enableMultiDispatch":               codec.BoolKey(func(c *Config) *bool { return &c.MultiDispatch }),
 	"maxLmqConsumeQueueNum":             codec.NumberKey(func(c *Config) *int32 { return &c.MaxLMQs }, 1, 1<<31-1),

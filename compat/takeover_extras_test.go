@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTakeOverExtras is TestTakeOver with what is off by default: light message queues.
+// TestTakeOverExtras is TestTakeOver with what is off by default: light message queues, checksums in the properties.
 func TestTakeOverExtras(t *testing.T) {
 	if needTarget(t) != Apogee {
 		t.Skip("needs our servers beside Apache's")
@@ -24,7 +24,8 @@ func TestTakeOverExtras(t *testing.T) {
 		{"after a kill", (*Target).KillBroker},
 	} {
 		t.Run(end.name, func(t *testing.T) {
-			tg := onOwn(t, append(lmqConf(), WithConf("mappedFileSizeCommitLog", "1048576"))...)
+			tg := onOwn(t, append(lmqConf(), WithConf("mappedFileSizeCommitLog", "1048576"), WithConf("enabledAppendPropCRC", "true"),
+				WithConf("forceVerifyPropCRC", "true"))...)
 			besideApache(t)
 			ours := tg.launch
 			apache, err := newApacheLauncher()

@@ -20,6 +20,7 @@ type record struct {
 	topic   string
 	count   int32 // messages: more than one in an inner batch
 	lmqs    bool  // it goes to light message queues too
+	crcLen  int   // propCRCBytes with a checksum in the properties, else 0
 	content
 
 	// late are properties behind those of content which are known only under the append lock, lateLen bytes of them.
@@ -66,7 +67,7 @@ func (r *record) contentOf(flag int32, body, props []byte, tagsCode int64) conte
 	return content{
 		flag:     flag,
 		bodyCRC:  codec.BodyCRC(body),
-		size:     codec.MessageSize(len(body), len(r.topic), len(props), r.sysFlag),
+		size:     codec.MessageSize(len(body), len(r.topic), len(props), r.sysFlag) + r.crcLen,
 		body:     body,
 		props:    props,
 		tagsCode: tagsCode,
@@ -90,11 +91,17 @@ func (r *record) place(dst []byte, queueOffset, physOffset, storeMs int64) {
 	dst[n] = byte(len(r.topic))
 	n++
 	n += copy(dst[n:], r.topic)
-	binary.BigEndian.PutUint16(dst[n:], uint16(len(r.props)+r.lateLen))
+	binary.BigEndian.PutUint16(dst[n:], uint16(r.propsLen()))
 	n += 2
 	n += copy(dst[n:], r.props)
 	copy(dst[n:], r.late[:r.lateLen])
+	if r.crcLen > 0 {
+		putPropCRC(dst)
+	}
 }
+
+// propsLen is the length of all properties.
+func (r *record) propsLen() int { return len(r.props) + r.lateLen + r.crcLen }
 
 // finish writes the size, with which the bytes of place become a record: a process that is killed in the middle of an
 // append leaves none.
@@ -108,16 +115,12 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	if err := s.checkPut(m, len(m.Body), len(m.Properties)); err != nil {
 		return err
 	}
-	props := m.Properties
-	if s.opts.MultiDispatch {
-		var done bool
-		var err error
-		if done, props, err = s.putMulti(m, r); done {
-			return err
-		}
+	props, done, err := s.putMulti(m, r)
+	if done {
+		return err
 	}
 	var rec record
-	rec.encode(m, &s.host)
+	props = s.encode(&rec, m, props)
 	inner := m.SysFlag&codec.SysInnerBatch != 0
 	if inner {
 		n, err := countInner(m)
@@ -131,7 +134,7 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	if inner {
 		room += maxInnerPropsBytes
 	}
-	if err := s.checkSize(room); err != nil {
+	if err := s.checkRecord(&rec, room); err != nil {
 		return err
 	}
 	q, err := s.queueFor(m)
@@ -184,7 +187,7 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 		tagsCode:    rec.tagsCode,
 		storeMs:     now,
 		size:        int32(rec.size),
-		propsLen:    int32(len(rec.props) + rec.lateLen),
+		propsLen:    int32(rec.propsLen()),
 		sysFlag:     rec.sysFlag,
 		count:       rec.count,
 		lmqs:        rec.lmqs,
@@ -233,7 +236,7 @@ func (s *Store) PutBatch(m *Message, r *BatchPutResult) error {
 
 // encodeBatch reads the entries of the batch body and returns the size of their records together.
 func (s *Store) encodeBatch(m *Message, r *BatchPutResult) (total int, err error) {
-	r.record.encode(m, &s.host)
+	s.encode(&r.record, m, nil)
 	r.contents = r.contents[:0]
 	it := codec.NewBatchIter(m.Body)
 	for it.Next() {
@@ -241,10 +244,14 @@ func (s *Store) encodeBatch(m *Message, r *BatchPutResult) (total int, err error
 		if s.opts.MultiDispatch {
 			props = withoutLMQOffsets(props)
 		}
+		if r.record.crcLen > 0 {
+			props = withoutPropCRC(props)
+		}
 		c := r.record.contentOf(it.Flag, it.Body, props, tagsCode(nil, false, props, 0))
 		r.contents = append(r.contents, c)
 		total += c.size
-		if err := s.checkSize(total); err != nil {
+		r.record.content = c
+		if err := s.checkRecord(&r.record, total); err != nil {
 			return 0, err
 		}
 	}

@@ -93,6 +93,9 @@ func (s *logFileCheck) record(pos int64, m *codec.Message) error {
 	if string(m.Topic) != s.topic {
 		s.topic = string(m.Topic)
 	}
+	if err := checkPropCRC(m); err != nil {
+		s.c.add(Damage, s.file.path, pos, err.Error(), "a part of the message that its body's checksum does not cover has changed, or was copied from another message", doRestore)
+	}
 	if err := s.checkEntry(pos, m); err != nil {
 		return err
 	}

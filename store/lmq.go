@@ -171,9 +171,10 @@ func (s *Store) putLMQ(p *lmqPut, m *Message, r *PutResult) error {
 		return err
 	}
 	rec := &p.record
-	rec.encode(m, &s.host)
+	p.rest = s.encode(rec, m, p.rest)
 	rec.content = rec.contentOf(m.Flag, m.Body, nil, m.TagsCode)
 	bare := rec.size
+	rec.lmqs = true
 	l := s.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,11 +182,8 @@ func (s *Store) putLMQ(p *lmqPut, m *Message, r *PutResult) error {
 		return errGone
 	}
 	p.appendOffsets()
-	if len(p.props) > codec.MaxPropertiesBytes {
-		return fmt.Errorf("%w: properties of %d bytes, at most %d are possible", ErrMessageTooLarge, len(p.props), codec.MaxPropertiesBytes)
-	}
 	rec.props, rec.size = p.props, bare+len(p.props)
-	if err := s.checkSize(rec.size); err != nil {
+	if err := s.checkRecord(rec, rec.size); err != nil {
 		return err
 	}
 	from := l.cur.base + l.pos
@@ -195,7 +193,6 @@ func (s *Store) putLMQ(p *lmqPut, m *Message, r *PutResult) error {
 	}
 	now := s.storeTime()
 	dst := seg.data[l.pos : l.pos+int64(rec.size)]
-	rec.lmqs = true
 	s.appendLocked(q, rec, dst, from, seg.base+l.pos, now, r)
 	for _, q := range p.queues {
 		q.next++
@@ -225,11 +222,18 @@ func (s *Store) release(p *lmqPut) {
 }
 
 // putMulti puts a message if it names light message queues; done is false when it does not, and props are what to store of it.
-func (s *Store) putMulti(m *Message, r *PutResult) (done bool, props []byte, err error) {
+func (s *Store) putMulti(m *Message, r *PutResult) (props []byte, done bool, err error) {
+	if !s.opts.MultiDispatch {
+		return m.Properties, false, nil
+	}
+	return s.putNamed(m, r)
+}
+
+func (s *Store) putNamed(m *Message, r *PutResult) (props []byte, done bool, err error) {
 	for {
 		p, props, err := s.lmqPlan(m)
 		if p == nil || err != nil {
-			return err != nil, props, err
+			return props, err != nil, err
 		}
 		err = s.putLMQ(p, m, r)
 		s.release(p)
@@ -239,7 +243,7 @@ func (s *Store) putMulti(m *Message, r *PutResult) (done bool, props []byte, err
 		if err == nil {
 			s.dispatcher.published()
 		}
-		return true, nil, err
+		return nil, true, err
 	}
 }
 

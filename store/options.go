@@ -70,6 +70,11 @@ type Options struct {
 	StoreHost netip.AddrPort
 	// CheckCRC verifies body checksums while recovering. The default value is true.
 	CheckCRC bool
+	// AppendPropCRC ends the properties of each record with a checksum of the whole, which recovery then verifies where there is one.
+	// The default value is false.
+	AppendPropCRC bool
+	// ForcePropCRC makes recovery demand that checksum of every record. The default value is false.
+	ForcePropCRC bool
 	// TopicExists, if set, tells recovery which topics have queues; messages of others get no queue entry. The default
 	// value is nil: every topic has.
 	TopicExists func(topic string) bool

@@ -297,6 +297,9 @@ func (r *recovery) scan(physOffset int64, each func(m *codec.Message) error) err
 		seg := list[i]
 		check := r.s.opts.CheckCRC
 		n, err := readRecord(seg, pos, seg.size, check && seg.base+pos >= ahead.checked.Load(), &m)
+		if err == nil {
+			err = r.s.opts.checkPropCRC(&m)
+		}
 		switch {
 		case err == nil:
 			if err := each(&m); err != nil {
