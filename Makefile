@@ -5,8 +5,10 @@ BIN     := bin/apogee
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.commit=$(COMMIT)
 FUZZTIME ?= 20s
+# The client of bench-semantics runs on core 1, the server on core 0, where that can be had.
+PIN := $(shell [ "$$(nproc 2>/dev/null || echo 1)" -gt 1 ] && command -v taskset >/dev/null && echo taskset -c 1)
 
-.PHONY: help build run test race fuzz crash compat compat-apache bench bench-recovery lint clean
+.PHONY: help build run test race fuzz crash compat compat-apache bench bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,9 @@ bench: ## the hot paths, with allocations
 
 bench-recovery: ## start after a kill on a store of 10 GiB, ours and (with java and mvn) Apache's; needs 25 GB below TMPDIR
 	RECOVERY_BYTES=$${RECOVERY_BYTES:-10737418240} $(GO) test ./compat -run '^$$' -bench Recovery -benchtime 3x -timeout 60m
+
+bench-semantics: ## transactions, delays, filters, POP: ours and Apache's server in one run (needs java and mvn)
+	$(PIN) $(GO) test -run '^$$' -bench Semantics -benchtime 1x -timeout 60m ./compat/
 
 lint: ## gofmt, go vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi

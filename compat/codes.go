@@ -67,6 +67,8 @@ const (
 	codeGetTopicConfig         = 351
 	codeGetGroupConfig         = 352
 	codeLitePull               = 361
+	codePop                    = 200050
+	codeAck                    = 200051
 	codeUnknown                = 99999
 )
 
@@ -74,6 +76,7 @@ const (
 const (
 	resSuccess          = 0
 	resSystemError      = 1
+	resSystemBusy       = 2
 	resNotSupported     = 3
 	resMessageIllegal   = 13
 	resNoPermission     = 16
@@ -86,4 +89,5 @@ const (
 	resGroupNotExist    = 26
 	resInvalidParameter = 29
 	resConsumerOffline  = 206
+	resPollingTimeout   = 210
 )

@@ -21,6 +21,16 @@ type command struct {
 	dir  string
 }
 
+// after is c with its command line behind prefix.
+func (c *command) after(prefix []string) *command {
+	if len(prefix) == 0 {
+		return c
+	}
+	behind := *c
+	behind.path, behind.args = prefix[0], append(append(prefix[1:len(prefix):len(prefix)], c.path), c.args...)
+	return &behind
+}
+
 // process is a running child and the file its output goes to. One goroutine waits for its end and closes done.
 type process struct {
 	name    string

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -60,6 +61,8 @@ type Target struct {
 	together bool     // one process for both, as `apogee server`
 	alone    bool     // no broker
 	others   []string // more name servers for the broker
+	forSpeed bool     // see ForSpeed
+	pinned   []string // what the servers' command lines begin with, if anything
 	launch   launcher
 
 	namesrv *process
@@ -99,6 +102,20 @@ func WithoutBroker() Option {
 // WithNamesrv has the broker register with one more name server.
 func WithNamesrv(addr string) Option {
 	return func(t *Target) { t.others = append(t.others, addr) }
+}
+
+// ForSpeed gives the servers the settings of their makers instead of those of the suite, and one core.
+func ForSpeed() Option {
+	return func(t *Target) {
+		t.forSpeed = true
+		for _, key := range []string{"mappedFileSizeCommitLog", "mappedFileSizeConsumeQueue", "maxHashSlotNum", "maxIndexNum",
+			"brokerFastFailureEnable", "osPageCacheBusyTimeOutMills"} {
+			t.conf[key] = ""
+		}
+		if _, err := exec.LookPath("taskset"); err == nil {
+			t.pinned = []string{"taskset", "-c", "0"}
+		}
+	}
 }
 
 // Start runs a target of its own for one test, waits until it serves, and ends it with the test. The processes' logs are
@@ -184,7 +201,7 @@ func (t *Target) startNamesrv() error {
 	if err != nil {
 		return err
 	}
-	if t.namesrv, err = startProcess(cmd); err != nil {
+	if t.namesrv, err = startProcess(cmd.after(t.pinned)); err != nil {
 		return err
 	}
 	return t.awaitNamesrv(t.namesrv)
@@ -203,7 +220,7 @@ func (t *Target) launchBroker() error {
 	if err != nil {
 		return err
 	}
-	t.broker, err = startProcess(cmd)
+	t.broker, err = startProcess(cmd.after(t.pinned))
 	return err
 }
 

@@ -37,7 +37,9 @@ func (t *Target) brokerConf() map[string]string {
 		"osPageCacheBusyTimeOutMills": "60000",
 	}
 	for k, v := range t.conf {
-		conf[k] = v
+		if conf[k] = v; v == "" {
+			delete(conf, k)
+		}
 	}
 	return conf
 }
