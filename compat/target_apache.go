@@ -112,7 +112,7 @@ func (l apacheLauncher) run(t *Target, name, xms, xmx, class string, args ...str
 	flags = append(flags,
 		"--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 		"--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
-		"-Duser.home=" + home, "-Drocketmq.home.dir=" + home,
+		"-Duser.home="+home, "-Drocketmq.home.dir="+home,
 		"-cp", filepath.Join(l.lib, "*"), class,
 	)
 	return &command{
