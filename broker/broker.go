@@ -54,6 +54,7 @@ type Broker struct {
 	store     *store.Store
 	topics    *store.Topics
 	groups    *store.Groups
+	mappings  *store.Mappings
 	filters   *store.Filters
 	offsets   *store.Offsets
 	schedule  *store.Schedule
@@ -143,6 +144,14 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	}
 	tables := b.tableOptions()
 	b.groups, err = store.OpenGroups(filepath.Join(config, "subscriptionGroup.json"), store.GroupsOptions{TableOptions: tables, AutoCreate: cfg.AutoCreateGroup, LMQ: cfg.LMQ})
+	if err != nil {
+		return err
+	}
+	b.mappings, err = store.OpenMappings(filepath.Join(config, "topicQueueMapping.json"), store.MappingsOptions{TableOptions: tables, Broker: cfg.Name,
+		OnChange: func() {
+			b.topics.Touch()
+			b.register.Changed()
+		}})
 	if err != nil {
 		return err
 	}
@@ -248,7 +257,8 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
 		AwaitRegistered: b.awaitRegistered,
 		Filters:         b.filters,
-		StartedAt:       time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
+		Mappings:        b.mappings, Forward: b.newPeers().forward,
+		StartedAt: time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,
 	})
 	b.told.Store(b.processor)
@@ -370,6 +380,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	closeIf(b.schedule != nil, b.schedule.Persist)
 	closeIf(b.filters != nil, b.filters.Close)
 	closeIf(b.groups != nil, b.groups.Close)
+	closeIf(b.mappings != nil, b.mappings.Close)
 	closeIf(b.topics != nil, b.topics.Close)
 	closeIf(b.store != nil, b.store.Close)
 	return errors.Join(errs...)

@@ -138,6 +138,15 @@ func (r *Registrar) AwaitChanged(ctx context.Context) {
 	}
 }
 
+// Namesrvs returns the addresses of the name servers.
+func (r *Registrar) Namesrvs() []string {
+	addrs := make([]string, len(r.namesrvs))
+	for i, l := range r.namesrvs {
+		addrs[i] = l.addr
+	}
+	return addrs
+}
+
 // Registered reports whether some name server has taken the latest call, or there is none to be called.
 func (r *Registrar) Registered() bool {
 	for _, l := range r.namesrvs {

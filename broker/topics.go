@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/store"
 )
 
 // haAddr is what the name server tells slaves. Nothing listens there in this version; clients never use it. Apache:
@@ -32,8 +33,18 @@ func (b *Broker) topicsToRegister() codec.TopicConfigAndMapping {
 			topics[name] = &bounded
 		}
 	}
-	return codec.TopicConfigAndMapping{
-		DataVersion: version, TopicConfigTable: topics,
-		TopicQueueMappingDetailMap: map[string]*codec.TopicQueueMappingDetail{}, TopicQueueMappingInfoMap: map[string]*codec.TopicQueueMappingInfo{},
+	mappings, mappingVersion := b.mappings.Snapshot()
+	infos := make(map[string]*codec.TopicQueueMappingInfo, len(mappings))
+	for name, detail := range mappings {
+		infos[name] = store.MappingInfo(detail)
 	}
+	return codec.TopicConfigAndMapping{
+		DataVersion: version, TopicConfigTable: topics, MappingDataVersion: mappingVersion,
+		TopicQueueMappingDetailMap: map[string]*codec.TopicQueueMappingDetail{}, TopicQueueMappingInfoMap: infos,
+	}
+}
+
+// newPeers finds other brokers by the name servers that this one is registered at.
+func (b *Broker) newPeers() *peers {
+	return &peers{namesrvs: b.register.Namesrvs, call: b.client.Call}
 }

@@ -108,6 +108,14 @@ type TopicQueueMappingDetail struct {
 	TotalQueues  int32                             `json:"totalQueues"`
 }
 
+// TopicQueueMappingTable is topicQueueMapping.json. Apache: TopicQueueMappingSerializeWrapper.
+type TopicQueueMappingTable struct {
+	DataVersion              DataVersion                         `json:"dataVersion"`
+	TopicQueueMappingInfoMap map[string]*TopicQueueMappingDetail `json:"topicQueueMappingInfoMap"`
+
+	Unknown UnknownFields `json:"-"`
+}
+
 // LogicQueueMappingItem is one stretch of a static topic's queue. Apache: LogicQueueMappingItem.
 type LogicQueueMappingItem struct {
 	Bname       string `json:"bname,omitempty"`

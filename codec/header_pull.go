@@ -27,6 +27,8 @@ type PullResponse struct {
 	NextBeginOffset, MinOffset, MaxOffset int64
 	// TopicSysFlag, GroupSysFlag and ForbiddenType are absent when nil.
 	TopicSysFlag, GroupSysFlag, ForbiddenType *int32
+	// OffsetDelta, absent when nil, is what clients add to the queue offsets in the records of a static topic.
+	OffsetDelta *int64
 }
 
 // pullRequired are the fields without which a pull cannot be served, see sendRequired.
@@ -81,6 +83,9 @@ func (r *PullResponse) AppendFields(w *FieldWriter) {
 	w.Int("nextBeginOffset", r.NextBeginOffset)
 	w.Int("minOffset", r.MinOffset)
 	w.Int("maxOffset", r.MaxOffset)
+	if r.OffsetDelta != nil {
+		w.Int("offsetDelta", *r.OffsetDelta)
+	}
 	for _, f := range [...]struct {
 		key   string
 		value *int32

@@ -67,6 +67,7 @@ const (
 	codeGetTopicConfig         = 351
 	codeGetGroupConfig         = 352
 	codeLitePull               = 361
+	codeCreateStaticTopic      = 513
 	codePop                    = 200050
 	codeAck                    = 200051
 	codeUnknown                = 99999
@@ -90,4 +91,5 @@ const (
 	resInvalidParameter = 29
 	resConsumerOffline  = 206
 	resPollingTimeout   = 210
+	resNotLeader        = 501
 )

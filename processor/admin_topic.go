@@ -18,8 +18,6 @@ import (
 // * 21 answers a page of the table to a request that asks for one, all of it otherwise.
 // * Deleting a topic deletes its queues and offsets, and the retry topics that POP groups have for it.
 //
-// Left out: static topics.
-//
 // Apache: AdminBrokerProcessor.
 
 const (
@@ -180,6 +178,11 @@ func (p *Processor) deleteTopic(req *remoting.Request) (*codec.Command, error) {
 		if err != nil {
 			return nil, err
 		}
+		if p.opts.Mappings != nil {
+			if err := p.opts.Mappings.Delete(name); err != nil {
+				return nil, err
+			}
+		}
 		p.offsets.DeleteTopic(name)
 		if p.opts.Timer != nil {
 			p.opts.Timer.RemoveTopic(name)
@@ -199,6 +202,10 @@ func (p *Processor) topicConfig(req *remoting.Request) (*codec.Command, error) {
 	if !ok {
 		return nil, refuse(codec.TopicNotExist, "No topic in this broker. topic: %s", javaText(name))
 	}
+	cfg, err := p.withMapping(cfg)
+	if err != nil {
+		return nil, err
+	}
 	return jsonResponse(req, cfg)
 }
 
@@ -213,10 +220,10 @@ func (p *Processor) allTopics(req *remoting.Request) (*codec.Command, error) {
 	if asksForPage(req, "dataVersion", "topicSeq", "maxTopicNum") {
 		table = page(table, h.DataVersion, version, h.TopicSeq, h.MaxTopicNum)
 	}
+	details, mappingVersion := p.mappings()
 	resp, err := jsonResponse(req, codec.TopicConfigAndMapping{
-		DataVersion: version, TopicConfigTable: table,
-		TopicQueueMappingDetailMap: map[string]*codec.TopicQueueMappingDetail{},
-		TopicQueueMappingInfoMap:   map[string]*codec.TopicQueueMappingInfo{},
+		DataVersion: version, TopicConfigTable: table, MappingDataVersion: mappingVersion, TopicQueueMappingDetailMap: details,
+		TopicQueueMappingInfoMap: map[string]*codec.TopicQueueMappingInfo{},
 	})
 	if err == nil {
 		resp.Header = &codec.GetAllTopicConfigResponse{TotalTopicNum: int32(total)}

@@ -97,7 +97,7 @@ func (h *hold) park(req *remoting.Request, c *pullCall) bool {
 	}
 	pp := h.free.Get().(*parkedPull)
 	pp.keep(&c.h)
-	pp.key = holdKey{topic: c.q.Topic, queueID: c.h.QueueID}
+	pp.key, pp.static = holdKey{topic: c.q.Topic, queueID: c.h.QueueID}, c.static
 	pp.filter, pp.sql, pp.conn, pp.dueNs = c.filter, c.sql != nil, req.Conn, h.p.opts.Now().Add(wait).UnixNano()
 	if !h.register(pp, req) {
 		h.recycle(pp)
@@ -109,6 +109,7 @@ func (h *hold) park(req *remoting.Request, c *pullCall) bool {
 // recycle makes the memory of a pull that is in no list free for another.
 func (h *hold) recycle(pp *parkedPull) {
 	pp.h, pp.key, pp.filter, pp.sql, pp.conn, pp.reply, pp.skipped = codec.PullHeader{}, holdKey{}, nil, false, nil, nil, false
+	pp.static = staticQueue{}
 	h.free.Put(pp)
 }
 
@@ -348,8 +349,13 @@ func (h *hold) again(pp *parkedPull) {
 		return
 	}
 	c := h.p.pulls.Get().(*pullCall)
-	c.h = pp.h
-	code, remark, err := c.read(pp.conn, pp.reply.Code, false)
+	c.h, c.static = pp.h, pp.static
+	var code int32
+	var remark string
+	err := c.remap()
+	if err == nil {
+		code, remark, err = c.read(pp.conn, pp.reply.Code, false)
+	}
 	if err != nil {
 		c.Release()
 		h.reply(pp, errorResponse(pp.reply, err))
@@ -357,7 +363,7 @@ func (h *hold) again(pp *parkedPull) {
 		return
 	}
 	now := h.p.opts.Now()
-	if code == codec.PullRetryImmediately && now.UnixNano() < pp.dueNs && !h.drained.Load() {
+	if code == codec.PullRetryImmediately && c.static.detail == nil && now.UnixNano() < pp.dueNs && !h.drained.Load() {
 		pp.h.QueueOffset, pp.filter, pp.sql = c.resp.NextBeginOffset, c.filter, c.sql != nil
 		pp.skip(now)
 		if h.register(pp, nil) {

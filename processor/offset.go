@@ -19,8 +19,6 @@ import (
 //   the client does not notice.
 // * 29 to 32 of a queue that does not exist are no errors: 0, 0, 0 and -1.
 //
-// Left out: static topics.
-//
 // Apache: ConsumerManageProcessor, AdminBrokerProcessor.
 
 // queryOffset answers QUERY_CONSUMER_OFFSET. It looks at a queue's first entry, which may be cold, on a pool only.
@@ -29,6 +27,15 @@ func (p *Processor) queryOffset(req *remoting.Request) (*codec.Command, error) {
 	codec.ParseOffsetHeader(&req.Command, &h)
 	if !h.HasQueueID {
 		return nil, missing("queueId")
+	}
+	static, err := p.staticQueueOf(req, h.Topic, h.QueueID)
+	switch {
+	case err != nil:
+		return nil, err
+	case static.detail != nil && (len(static.items) > 1 || static.item.LogicOffset != 0):
+		return p.queryStatic(req, &static, &h)
+	case static.detail != nil:
+		h.QueueID = static.item.QueueID
 	}
 	queueOffset, ok := p.offsets.Query(h.Group, h.Topic, h.QueueID)
 	if !ok {
@@ -73,7 +80,17 @@ func (p *Processor) updateOffset(req *remoting.Request) (*codec.Command, error) 
 	if !h.HasQueueOffset {
 		return nil, refuse(codec.InvalidParameter, "Offset is null, topic is %s", h.Topic)
 	}
-	err := p.offsets.Commit(h.Group, h.Topic, h.QueueID, h.QueueOffset)
+	static, err := p.staticQueueOf(req, h.Topic, h.QueueID)
+	if err == nil && static.detail != nil {
+		var answer *codec.Command
+		if answer, err = p.updateStatic(req, &static, &h); answer != nil {
+			return answer, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = p.offsets.Commit(h.Group, h.Topic, h.QueueID, h.QueueOffset)
 	if err != nil && !errors.Is(err, store.ErrOffsetReset) {
 		return nil, err
 	}
@@ -98,10 +115,18 @@ func (p *Processor) searchOffset(req *remoting.Request) (*codec.Command, error) 
 	if err := decodeHeader(req, &h, "queueId", "timestamp"); err != nil {
 		return nil, err
 	}
+	byTime := func(queueID int32) int64 { return p.store.QueueOffsetByTime(h.Topic, queueID, h.TimestampMs) }
 	if strings.EqualFold(h.BoundaryType, "upper") {
-		return offsetResponse(req, p.store.QueueOffsetByTimeUpper(h.Topic, h.QueueID, h.TimestampMs))
+		byTime = func(queueID int32) int64 { return p.store.QueueOffsetByTimeUpper(h.Topic, queueID, h.TimestampMs) }
 	}
-	return offsetResponse(req, p.store.QueueOffsetByTime(h.Topic, h.QueueID, h.TimestampMs))
+	static, err := p.staticQueueOf(req, []byte(h.Topic), h.QueueID)
+	switch {
+	case err != nil:
+		return nil, err
+	case static.detail != nil:
+		return p.searchStatic(req, &static, &h, byTime)
+	}
+	return offsetResponse(req, byTime(h.QueueID))
 }
 
 // maxOffset answers GET_MAX_OFFSET.
@@ -109,6 +134,13 @@ func (p *Processor) maxOffset(req *remoting.Request) (*codec.Command, error) {
 	var h codec.GetMaxOffsetHeader
 	if err := decodeHeader(req, &h, "queueId"); err != nil {
 		return nil, err
+	}
+	static, err := p.staticQueueOf(req, []byte(h.Topic), h.QueueID)
+	switch {
+	case err != nil:
+		return nil, err
+	case static.detail != nil:
+		return p.maxStatic(req, &static, h.Topic)
 	}
 	return offsetResponse(req, p.store.MaxQueueOffset(h.Topic, h.QueueID))
 }
@@ -119,6 +151,13 @@ func (p *Processor) minOffset(req *remoting.Request) (*codec.Command, error) {
 	if err := decodeHeader(req, &h, "queueId"); err != nil {
 		return nil, err
 	}
+	static, err := p.staticQueueOf(req, []byte(h.Topic), h.QueueID)
+	switch {
+	case err != nil:
+		return nil, err
+	case static.detail != nil:
+		return p.minStatic(req, &static, h.Topic)
+	}
 	return offsetResponse(req, p.store.MinQueueOffset(h.Topic, h.QueueID))
 }
 
@@ -127,6 +166,13 @@ func (p *Processor) earliestStoreTime(req *remoting.Request) (*codec.Command, er
 	var h codec.GetEarliestMsgStoreTimeHeader
 	if err := decodeHeader(req, &h, "queueId"); err != nil {
 		return nil, err
+	}
+	static, err := p.staticQueueOf(req, []byte(h.Topic), h.QueueID)
+	switch {
+	case err != nil:
+		return nil, err
+	case static.detail != nil:
+		return p.earliestStatic(req, &static, h.Topic)
 	}
 	resp := req.Response(codec.Success)
 	resp.Header = &codec.GetEarliestMsgStoreTimeResponse{TimestampMs: p.store.EarliestStoreTime(h.Topic, h.QueueID)}

@@ -17,6 +17,7 @@ type parkedPull struct {
 	h       codec.PullHeader
 	names   []byte
 	key     holdKey
+	static  staticQueue // h is about its stretch
 	filter  *store.TagFilter
 	sql     bool // it filters by properties
 	conn    remoting.Conn

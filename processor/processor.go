@@ -3,6 +3,7 @@
 package processor
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math"
@@ -104,6 +105,9 @@ type Options struct {
 
 	// Timer keeps messages with a TIMER_ property; nil refuses them, as timerWheelEnable=false.
 	Timer *store.Timer
+	// Mappings are the static topics; nil refuses them. Forward asks another broker by its name.
+	Mappings *store.Mappings
+	Forward  func(ctx context.Context, broker string, c *codec.Command) (*codec.Command, error)
 
 	// Filters keeps what groups filter by expressions; nil keeps it in memory only.
 	Filters *store.Filters

@@ -19,7 +19,7 @@ import (
 // * A client that has left too much unread is told to pull again, 20, instead of being sent more; it gets its messages once it has
 //   read. Java sends on, or with enableNetWorkFlowControl says nothing.
 //
-// Left out: static topics, offsets of broadcast groups behind a proxy, reading from slaves, filterSupportRetry.
+// Left out: offsets of broadcast groups behind a proxy, reading from slaves, filterSupportRetry.
 //
 // Apache: PullMessageProcessor, DefaultPullMessageResultHandler.
 
@@ -38,6 +38,9 @@ type pullCall struct {
 	resp codec.PullResponse
 
 	topicSysFlag, groupSysFlag int32
+	static                     staticQueue
+	offsetDelta                int64
+	elsewhere                  []byte // records that another broker answered with
 	filter                     *store.TagFilter
 	sql                        *store.SQLFilter
 }
@@ -48,7 +51,7 @@ func (c *pullCall) Release() {
 		c.got.Release()
 		c.held = false
 	}
-	c.h, c.q, c.filter, c.sql = codec.PullHeader{}, store.GetRequest{}, nil, nil
+	c.h, c.q, c.filter, c.sql, c.static, c.elsewhere = codec.PullHeader{}, store.GetRequest{}, nil, nil, staticQueue{}, nil
 	c.p.pulls.Put(c)
 }
 
@@ -56,6 +59,15 @@ func (c *pullCall) Release() {
 func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
 	c := p.pulls.Get().(*pullCall)
 	if err := codec.ParsePullHeader(&req.Command, &c.h); err != nil {
+		c.Release()
+		return nil, err
+	}
+	static, err := p.staticQueueOf(req, c.h.Topic, c.h.QueueID)
+	if err == nil && static.detail != nil {
+		c.static = static
+		err = c.toPhysical()
+	}
+	if err != nil {
 		c.Release()
 		return nil, err
 	}
@@ -67,7 +79,7 @@ func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
 	if c.h.SysFlag&codec.PullCommitOffset != 0 {
 		p.commitPulled(&c.h)
 	}
-	if code == codec.PullNotFound && c.h.SysFlag&codec.PullSuspend != 0 {
+	if code == codec.PullNotFound && c.h.SysFlag&codec.PullSuspend != 0 && c.static.isHere() {
 		if p.hold.park(req, c) {
 			c.Release()
 			return nil, nil
@@ -86,6 +98,9 @@ func (p *Processor) commitPulled(h *codec.PullHeader) {
 // read makes the checks and asks the store. With hotOnly it returns remoting.ErrHandOver rather than touch cold pages.
 func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode int32, remark string, err error) {
 	p, h := c.p, &c.h
+	if !c.static.isHere() {
+		return c.readElsewhere(conn, hotOnly)
+	}
 	topic, err := c.check(conn, code, hotOnly)
 	if err != nil {
 		return 0, "", err
@@ -107,7 +122,11 @@ func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode 
 	c.held = true
 	c.fill(c.got.NextQueueOffset, c.got.MinQueueOffset, c.got.MaxQueueOffset)
 	p.offsets.CommitPull(h.Group, h.Topic, h.QueueID, c.got.NextQueueOffset)
-	return pullCode(c.got.Status, h.QueueOffset), c.got.Status.String(), nil
+	respCode = pullCode(c.got.Status, h.QueueOffset)
+	if c.static.detail != nil {
+		respCode = c.toStatic(respCode)
+	}
+	return respCode, c.got.Status.String(), nil
 }
 
 // pullCode is the response code for what the store found. Apache: PullMessageProcessor.composeResponseHeader.
@@ -142,6 +161,11 @@ func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string
 	}
 	if resp.Code != codec.Success {
 		stats.PullsMissed.Add(1)
+		return resp
+	}
+	if c.elsewhere != nil {
+		resp.Body, c.elsewhere = c.elsewhere, nil
+		stats.PullsFound.Add(1)
 		return resp
 	}
 	resp.Parts = append(resp.Parts, c.got.Parts...)

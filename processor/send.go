@@ -21,8 +21,6 @@ import (
 // * TIMER_DELAY_SEC, TIMER_DELAY_MS or TIMER_DELIVER_MS sends the message by way of rmq_sys_wheel_timer (see timer.go); the
 //   answer then has that queue's offset and a recallHandle.
 //
-// Left out: static topics.
-//
 // Apache: SendMessageProcessor.
 
 // v349 is the first client version whose maxReconsumeTimes counts. Apache: MQVersion.V3_4_9.
@@ -41,6 +39,8 @@ type sendCall struct {
 	put    store.PutResult
 	batch  store.BatchPutResult
 	resp   codec.SendResponse
+	// static is the queue of a static topic that was named in the request; h names the physical one.
+	static staticQueue
 
 	parked  *remoting.Parked
 	flushed func(error) // c.answerFlushed
@@ -58,7 +58,7 @@ func (c *sendCall) Release() {
 	if cap(c.ids) > keptBytes || cap(c.batch.PhysOffsets) > keptBytes/8 {
 		c.ids, c.batch.PhysOffsets = nil, nil
 	}
-	c.h, c.props, c.resp, c.parked, c.slotMs = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, nil, 0
+	c.h, c.props, c.resp, c.parked, c.slotMs, c.static = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, nil, 0, staticQueue{}
 	c.msg = store.Message{}
 	c.p.sends.Put(c)
 }
@@ -100,6 +100,9 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 	if len(req.Body) == 0 {
 		return false, missing("body")
 	}
+	if c.static, err = p.staticToSend(req, h); err != nil {
+		return false, err
+	}
 	topic, err := p.topicToSend(req, h, live)
 	if err != nil {
 		return false, err
@@ -125,6 +128,9 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 		return false, err
 	}
 	c.resp.QueueID = h.QueueID
+	if c.static.detail != nil {
+		c.resp.QueueID, c.resp.QueueOffset = c.static.globalID, looseOffset(c.static.item, c.resp.QueueOffset)
+	}
 	c.resp.TransactionID = c.props.uniqKey
 	c.resp.RegionID, c.resp.TraceOn = live.refusal.RegionID, live.refusal.TraceOn
 	if live.SyncFlush && c.props.wait {

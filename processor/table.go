@@ -53,6 +53,7 @@ func (p *Processor) VIPTable() []remoting.Entry {
 
 		{Code: codec.UpdateAndCreateTopic, Pool: remoting.PoolAdmin, Handler: p.createTopic},
 		{Code: codec.UpdateAndCreateTopicList, Pool: remoting.PoolAdmin, Handler: p.createTopics},
+		{Code: codec.UpdateAndCreateStaticTopic, Pool: remoting.PoolAdmin, Handler: p.createStaticTopic},
 		{Code: codec.DeleteTopicInBroker, Pool: remoting.PoolAdmin, Handler: p.deleteTopic},
 		{Code: codec.GetTopicConfig, Pool: remoting.PoolAdmin, Handler: p.topicConfig},
 		{Code: codec.GetAllTopicConfig, Pool: remoting.PoolAdmin, Handler: p.allTopics},

@@ -129,6 +129,16 @@ func (t *Topics) Snapshot() (map[string]*codec.TopicConfig, codec.DataVersion) {
 	return t.table.snapshot()
 }
 
+// Touch makes the table count as changed: name servers look at its version to see whether there is anything new, also about static
+// topics, which stand in a table of their own.
+func (t *Topics) Touch() {
+	t.table.mu.Lock()
+	t.table.bumpLocked(1)
+	t.table.dirty = true
+	t.table.poke()
+	t.table.mu.Unlock()
+}
+
 // SetAutoCreate switches autoCreateTopicEnable.
 func (t *Topics) SetAutoCreate(on bool) { t.autoCreate.Store(on) }
 
