@@ -85,7 +85,9 @@ func (p *Processor) staticToSend(req *remoting.Request, h *codec.SendHeader) (st
 func (q *staticQueue) leader() *codec.LogicQueueMappingItem { return &q.items[len(q.items)-1] }
 
 // here reports whether a stretch lies on this broker.
-func (q *staticQueue) here(item *codec.LogicQueueMappingItem) bool { return item.Bname == q.detail.Bname }
+func (q *staticQueue) here(item *codec.LogicQueueMappingItem) bool {
+	return item.Bname == q.detail.Bname
+}
 
 // at returns the stretch that holds a queue offset: the last one whose beginning is decided and not behind it, else the first.
 // Apache: TopicQueueMappingUtils.findLogicQueueMappingItem.
