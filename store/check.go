@@ -86,6 +86,7 @@ type checker struct {
 	check   checkpoint
 	hasTime bool                          // the checkpoint could be read
 	topics  map[string]*codec.TopicConfig // nil: unknown
+	system  map[string]bool               // topics of every broker
 	marks   map[string]int64              // topics deleted, and where the log stood
 	offsets map[string]map[int32]int64    // consumerOffset.json
 	delays  map[int32]int64               // delayOffset.json
@@ -96,10 +97,11 @@ type checker struct {
 	queueBytes int64 // what most files of queues have
 	hasExt     bool  // there is a consumequeue_ext
 
-	lostMu   sync.Mutex // guards lost and misfiled
-	lost     map[queueKey]*lostQueue
-	misfiled map[int64]bool // records that are in another queue than they say
-	orphans  atomic.Int64   // that are kept
+	lostMu    sync.Mutex // guards lost, misfiled and stretches
+	lost      map[queueKey]*lostQueue
+	misfiled  map[int64]bool // records that are in another queue than they say
+	stretches []span         // of the log that are damaged
+	orphans   atomic.Int64   // that are kept
 
 	index   []*indexCheck
 	covered []span // of the log, by sound index files
@@ -108,6 +110,8 @@ type checker struct {
 	walks  []logWalk // by log file
 	end    logEnd
 	beyond atomic.Int64 // queue entries that point behind the end of the log
+
+	damagedLog atomic.Int64 // places in the log that hold no record although it goes on behind them
 }
 
 // span is a stretch of the log, both ends included.
@@ -137,7 +141,7 @@ func runCheck(ctx context.Context, opts CheckOptions) (*checker, error) {
 		return nil, err
 	}
 	c := &checker{opts: opts, ctx: ctx, files: files, found: newFindings(opts.Dir, opts.Found)}
-	c.meter.tell = opts.Progress
+	c.meter.tell, c.system = opts.Progress, (&TopicsOptions{}).systemNames()
 	c.lost, c.misfiled = make(map[queueKey]*lostQueue), make(map[int64]bool)
 	if err := c.run(); err != nil {
 		return nil, fmt.Errorf("check %s: %w", opts.Dir, err)
@@ -196,15 +200,11 @@ func (c *checker) unlessStopped() (Severity, string) {
 	return Note, doNextRun
 }
 
-// topicKnown reports whether the topic is configured. Where nothing is known of topics, all are.
+// topicKnown reports whether the topic is configured, or one that brokers keep without that. Where nothing is known of
+// topics, all are.
 func (c *checker) topicKnown(topic string) bool {
 	_, ok := c.topics[topic]
-	return ok || c.topics == nil || systemTopic(topic)
-}
-
-// systemTopic reports whether brokers keep the topic without its being in topics.json.
-func systemTopic(topic string) bool {
-	return strings.HasPrefix(topic, "%LMQ%") || strings.HasPrefix(topic, "rmq_sys_") || topic == TopicSchedule
+	return ok || c.topics == nil || c.system[topic] || strings.HasPrefix(topic, "%LMQ%") || strings.HasPrefix(topic, "rmq_sys_")
 }
 
 // parallel calls fn with 0 to n-1 from a few goroutines; worker is the number of the goroutine. It returns when all have
@@ -241,12 +241,7 @@ func (c *checker) sortedQueues() []queueKey {
 	for key := range c.queues {
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, func(a, b queueKey) int {
-		if d := strings.Compare(a.topic, b.topic); d != 0 {
-			return d
-		}
-		return int(a.id) - int(b.id)
-	})
+	slices.SortFunc(keys, compareQueues)
 	return keys
 }
 

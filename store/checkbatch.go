@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +29,15 @@ func (c *checker) queueEnd(key queueKey) (int64, bool) {
 		return b.end, true
 	}
 	return 0, false
+}
+
+// queueDamaged reports whether something was found in the files of a queue.
+func (c *checker) queueDamaged(key queueKey) bool {
+	q := c.files.queues[key]
+	if q == nil {
+		q = c.files.batches[key]
+	}
+	return q != nil && (c.found.wrong(q.dir) || slices.ContainsFunc(q.files, func(f fileSpan) bool { return c.found.wrong(q.path(f)) }))
 }
 
 // note counts a record that has its entry in this queue.
@@ -175,6 +185,9 @@ func (s *batchScan) take(e batchEntry, path string, pos int64) error {
 	}
 	s.inLog++
 	m, err := s.logs.record(e.physOffset)
+	if err != nil && s.c.inStretch(e.physOffset) {
+		return stopped(s.c.ctx)
+	}
 	if err != nil {
 		s.bad(path, pos, fmt.Sprintf("the entry of queue offset %d points to %d, where no record is: %v", e.queueOffset, e.physOffset, err))
 		return stopped(s.c.ctx)

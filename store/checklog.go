@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -83,6 +84,8 @@ type logFileCheck struct {
 
 // damage reports a stretch without records; the entries that point into it are no findings of their own.
 func (s *logFileCheck) damage(pos, until int64, cause error) error {
+	s.c.damagedLog.Add(1)
+	s.c.noteStretch(span{s.file.base + pos, s.file.base + until - 1})
 	s.c.add(Damage, s.file.path, pos, fmt.Sprintf("%d bytes hold no whole record: %v", until-pos, cause),
 		"the messages there are lost; those before and behind are served", doRestore)
 	s.cursor.skip(s.file.base + until)
@@ -163,6 +166,20 @@ const (
 	maxExtAddress = -1<<31 - 1
 )
 
+// noteStretch remembers a stretch of the log that is damaged: entries that point into it are no damage of their queue.
+func (c *checker) noteStretch(s span) {
+	c.lostMu.Lock()
+	defer c.lostMu.Unlock()
+	if len(c.stretches) < maxOrphans*maxOrphans {
+		c.stretches = append(c.stretches, s)
+	}
+}
+
+// inStretch reports whether physOffset lies where the log is damaged. It is asked when the log is read.
+func (c *checker) inStretch(physOffset int64) bool {
+	return slices.ContainsFunc(c.stretches, func(s span) bool { return physOffset >= s.from && physOffset <= s.to })
+}
+
 // lostQueue is a queue whose records are in the log but which has no directory.
 type lostQueue struct {
 	path    string
@@ -212,6 +229,7 @@ func (c *checker) findLogEnd() {
 	}
 	for i := range last {
 		if w, f := c.walks[i], files[i]; w.kind != logFull {
+			c.damagedLog.Add(1)
 			cause := "nothing was written there"
 			if w.cause != nil {
 				cause = w.cause.Error()

@@ -29,6 +29,8 @@ type queueCheck struct {
 
 	end int64          // queue offset behind the last entry; known when checkQueues is done
 	bad map[int64]bool // queue offsets of entries that are reported to be wrong
+
+	misfiled bool // it holds records whose heads say something else
 }
 
 // orphan is a record that says it is in a queue whose entry does not point to it.
@@ -397,6 +399,8 @@ func (s *queueScan) compare(logs *logReaders, queueOffset int64, e entry, at ent
 	key := s.q.key
 	var said string
 	switch {
+	case err != nil && s.c.inStretch(e.physOffset):
+		return
 	case err != nil:
 		s.q.markBad(queueOffset)
 		s.c.add(Derived, at.path, at.pos, fmt.Sprintf("queue offset %d points to %d, where no record is: %v", queueOffset, e.physOffset, err),
@@ -417,6 +421,7 @@ func (s *queueScan) compare(logs *logReaders, queueOffset int64, e entry, at ent
 			"consumers get a wrong message for it", doRepair)
 		return
 	}
+	s.q.misfiled = true
 	s.c.misfile(e.physOffset)
 	s.c.add(Damage, logs.open.path, e.physOffset-logs.open.base+codec.PosQueueID, fmt.Sprintf("the record says %s, but it is in queue %s/%d at offset %d",
 		said, key.topic, key.id, queueOffset), "its head is damaged; consumers get it as long as the queue is not made anew", doRestore)

@@ -227,14 +227,14 @@ func (c *checker) checkOffsets() {
 	for _, key := range slices.Sorted(maps.Keys(c.offsets)) {
 		topic, group, _ := strings.Cut(key, string(groupSeparator))
 		for id, n := range c.offsets[key] {
-			if end, ok := c.queueEnd(queueKey{topic, id}); ok && n > end {
+			if end, ok := c.queueEnd(queueKey{topic, id}); ok && n > end && !c.queueDamaged(queueKey{topic, id}) {
 				c.add(Derived, filepath.Join(config, "consumerOffset.json"), 0, fmt.Sprintf("group %s is at %d of topic %s, queue %d, which ends at %d", group, n, topic, id, end),
 					means, "reset the group's offset")
 			}
 		}
 	}
 	for level, n := range c.delays {
-		if end, ok := c.queueEnd(queueKey{TopicSchedule, level - 1}); ok && n > end {
+		if end, ok := c.queueEnd(queueKey{TopicSchedule, level - 1}); ok && n > end && !c.queueDamaged(queueKey{TopicSchedule, level - 1}) {
 			c.add(Derived, filepath.Join(config, "delayOffset.json"), 0, fmt.Sprintf("delay level %d is at %d of a queue that ends at %d", level, n, end),
 				"delayed messages are never delivered", "remove the level from the file")
 		}

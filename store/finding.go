@@ -73,18 +73,17 @@ type findings struct {
 	dir  string
 	tell func(Finding)
 
-	mu     sync.Mutex // guards what follows
-	counts [len(severityNames)]int64
-	worst  map[string]Severity // by file
-	told   map[string]int      // by file
-	muted  int64
+	mu      sync.Mutex // guards what follows
+	counts  [len(severityNames)]int64
+	derived map[string]bool // files with a Derived finding
+	told    map[string]int  // by file
 }
 
 func newFindings(dir string, tell func(Finding)) *findings {
 	if tell == nil {
 		tell = func(Finding) {}
 	}
-	return &findings{dir: dir, tell: tell, worst: make(map[string]Severity), told: make(map[string]int)}
+	return &findings{dir: dir, tell: tell, derived: make(map[string]bool), told: make(map[string]int)}
 }
 
 func (f *findings) add(x Finding) {
@@ -94,18 +93,25 @@ func (f *findings) add(x Finding) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[x.Severity]++
-	f.worst[x.File] = max(f.worst[x.File], x.Severity)
+	if x.Severity == Derived {
+		f.derived[x.File] = true
+	}
 	switch n := f.told[x.File]; {
 	case n < maxFindingsPerFile:
 		f.tell(x)
 	case n == maxFindingsPerFile:
 		x.Pos, x.What, x.Means, x.Do = -1, "there is more of this kind in the file", "only the first findings of a file are listed", ""
 		f.tell(x)
-		f.muted++
-	default:
-		f.muted++
 	}
 	f.told[x.File]++
+}
+
+// wrong reports whether a Derived finding names the file.
+func (f *findings) wrong(path string) bool {
+	rel, err := filepath.Rel(f.dir, path)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.derived[path] || err == nil && f.derived[rel]
 }
 
 func (f *findings) count(s Severity) int64 {

@@ -127,3 +127,22 @@ func TestStoreDumpCommand(t *testing.T) {
 		require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
 	}
 }
+
+func TestStoreRepairCommand(t *testing.T) {
+	t.Parallel()
+	apogee := built(t)
+	dir := unpackStore(t, "clean")
+	code, out, _ := apogee("store", "repair", dir)
+	require.Equal(t, 0, code, out)
+	require.NotContains(t, out, "repair ")
+	require.NoError(t, os.Truncate(filepath.Join(dir, "consumequeue/FxGo/0/00000000000000000000"), 30))
+	code, out, _ = apogee("store", "repair", dir)
+	require.Equal(t, 1, code, out)
+	require.Contains(t, out, "consumequeue/FxGo/0: the queue is kept aside and made anew from the log")
+	require.Contains(t, out, "Nothing was changed")
+	code, out, _ = apogee("store", "repair", dir, "--write")
+	require.Equal(t, 0, code, out)
+	require.Contains(t, out, ": whole\n")
+	code, out, _ = apogee("store", "check", dir)
+	require.Equal(t, 0, code, out)
+}

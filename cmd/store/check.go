@@ -66,10 +66,7 @@ func check(cmd *cobra.Command, opts store.CheckOptions, asJSON bool) error {
 	if err := printReport(out, report, asJSON); err != nil {
 		return cannot(opts.Dir, err)
 	}
-	if !report.Whole() {
-		return ExitError{Code: exitFindings}
-	}
-	return nil
+	return verdict(report)
 }
 
 // findingPrinter prints findings, one a line.

@@ -54,7 +54,7 @@ func Command() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(checkCommand(), dumpCommand())
+	cmd.AddCommand(checkCommand(), dumpCommand(), repairCommand())
 	return cmd
 }
 
