@@ -106,5 +106,8 @@ func (s *Store) EntryOf(topic string, queueID int32, queueOffset int64) (Entry, 
 		return Entry{}, false
 	}
 	e, ok := q.entry(queueOffset)
+	if ok {
+		e = s.resolve(q, e)
+	}
 	return Entry{e.physOffset, e.size, e.tagsCode, e.queueOffset, e.end()}, ok
 }

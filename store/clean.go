@@ -298,11 +298,15 @@ func (c *cleaner) trim(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
+	ext := s.hasExt()
 	s.queues.each("", func(q *queue) {
 		if ctx.Err() != nil {
 			return
 		}
 		files, bytes, err := q.trim(first)
+		if ext {
+			err = errors.Join(err, q.trimExt(first))
+		}
 		c.counts.queueFiles.Add(int64(files))
 		c.counts.queueBytes.Add(bytes)
 		if err != nil && len(errs) < 10 {

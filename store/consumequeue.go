@@ -499,5 +499,5 @@ func (q *queue) clear() error {
 	if err := os.RemoveAll(q.dir()); err != nil {
 		return wrapFileError(OpRemove, q.dir(), err)
 	}
-	return nil
+	return q.removeExt()
 }

@@ -138,7 +138,7 @@ func (g *getter) read(entries []byte) error {
 		if e.physOffset < g.skipTo {
 			continue
 		}
-		if !q.Filter.Match(e.tagsCode) {
+		if !isExtAddress(e.tagsCode) && !q.Filter.Match(e.tagsCode) {
 			if r.Count == 0 {
 				r.Status = NoMatchedMessage
 			}
@@ -214,6 +214,9 @@ func (g *getter) take(e entry) taking {
 	if g.cq.isBatch() && !g.cq.holds(e, seg.data[pos:pos+size]) {
 		return gone
 	}
+	if !g.cq.passes(g.q.Filter, e, seg.data[pos:pos+size]) {
+		return unmatched
+	}
 	if f := g.q.SQL; f != nil {
 		g.sqlSteps += f.cost()
 		if !f.matchRecord(seg.data[pos : pos+size]) {
@@ -270,6 +273,9 @@ func (s *Store) QueueEntry(topic string, queueID int32, queueOffset int64) (phys
 		return 0, 0, 0, false
 	}
 	e, ok := q.entry(queueOffset)
+	if ok {
+		e = s.resolve(q, e)
+	}
 	return e.physOffset, e.size, e.tagsCode, ok
 }
 

@@ -122,6 +122,10 @@ func (r *recovery) startEmpty() error {
 			return wrapFileError(OpRemove, root, err)
 		}
 	}
+	root := filepath.Join(r.s.opts.Dir, extFolder)
+	if err := os.RemoveAll(root); err != nil {
+		return wrapFileError(OpRemove, root, err)
+	}
 	return nil
 }
 

@@ -106,12 +106,12 @@ func (s *Store) detach(topic, trash string) (marked int64, err error) {
 		q.mu.Unlock()
 	}
 	marked = s.Written()
-	for _, kind := range kinds {
-		dir := filepath.Join(s.queues.rootOf(kind), topic)
+	for _, folder := range [...]string{simpleKind{}.folder(), batchKind{}.folder(), extFolder} {
+		dir := filepath.Join(s.opts.Dir, folder, topic)
 		if err := s.queues.faults.check(OpRemove, dir); err != nil {
 			return marked, err
 		}
-		if err := os.Rename(dir, trash+"."+kind.folder()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Rename(dir, trash+"."+folder); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return marked, wrapFileError(OpRemove, dir, err)
 		}
 	}
