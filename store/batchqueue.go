@@ -53,37 +53,48 @@ func (q *queue) placeLocked(f *queueFile, e entry) int64 {
 	return -1
 }
 
-// byTime returns the offset of the first entry from least on that was stored at or after timestampMs; as in Java that of
-// the last entry when none was.
+// byTime returns the offset of the first entry from least on that was stored at or after timestampMs. Like Java it looks in
+// one file only, the last one that begins at or before timestampMs, and takes the last entry of it when none was stored
+// later.
 func (q *queue) byTime(least, timestampMs int64) int64 {
-	return q.timed(least, 0, func(ms int64) bool { return ms >= timestampMs })
+	return q.timed(least, timestampMs, 0, func(ms int64) bool { return ms >= timestampMs })
 }
 
 // byTimeUpper returns the offset of the last entry from least on that was stored at or before timestampMs, least when none
 // was.
 func (q *queue) byTimeUpper(least, timestampMs int64) int64 {
-	return q.timed(least, -1, func(ms int64) bool { return ms > timestampMs })
+	return q.timed(least, timestampMs, -1, func(ms int64) bool { return ms > timestampMs })
 }
 
-// timed returns the offset of the entry that is shift away from the first one from least on whose store time passes, which
-// those of all after it do too.
-func (q *queue) timed(least int64, shift int, passes func(storeMs int64) bool) int64 {
+// timed returns, of the file for timestampMs, the offset of the entry that is shift away from the first one from least on
+// whose store time passes, which those of all after it do too.
+func (q *queue) timed(least, timestampMs int64, shift int, passes func(storeMs int64) bool) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var failed error
+	entryAt := func(pos int64) entry {
+		e, err := q.entryAtLocked(pos)
+		if err != nil {
+			failed = err
+		}
+		return e
+	}
 	from, err := q.kind.findLocked(q, least, false)
-	n := int((q.end - from) / batchEntryBytes)
-	if q.gone || err != nil || n <= 0 {
+	if q.gone || err != nil || from >= q.end {
 		return least
 	}
-	at := sort.Search(n, func(i int) bool {
-		e, failed := q.entryAtLocked(from + int64(i)*batchEntryBytes)
-		if failed != nil {
-			err = failed
-		}
-		return passes(e.storeMs)
-	})
-	e, failed := q.entryAtLocked(from + int64(max(min(at+shift, n-1), 0))*batchEntryBytes)
-	if err != nil || failed != nil {
+	i := sort.Search(len(q.files), func(i int) bool {
+		return q.files[i].base >= q.end || q.files[i].base > from && entryAt(q.files[i].base).storeMs > timestampMs
+	}) - 1
+	f := q.files[max(i, 0)]
+	from = max(from, f.base)
+	n := int((min(f.base+f.size, q.end) - from) / batchEntryBytes)
+	at := n - 1
+	if entryAt(from+int64(at)*batchEntryBytes).storeMs > timestampMs {
+		at = shift + sort.Search(at, func(i int) bool { return passes(entryAt(from + int64(i)*batchEntryBytes).storeMs) })
+	}
+	e := entryAt(from + int64(max(at, 0))*batchEntryBytes)
+	if failed != nil {
 		return least
 	}
 	return max(e.queueOffset, least)
