@@ -9,13 +9,30 @@ import (
 
 // What only the queues of topics with queue.type=BatchCQ can or need. Apache: BatchConsumeQueue.
 
+// endOf returns the offset after the messages of e, which a reader has come to at the offset at; rest are the entries
+// behind it, limit is the offset after the last one. It is 0 when e cannot be right: then it is damaged. An entry never
+// reaches into the next one, whatever it says.
+func (q *queue) endOf(e entry, rest []byte, at, limit int64) int64 {
+	if !e.written() || e.queueOffset >= limit || e.end() <= at {
+		q.damaged(e)
+		return 0
+	}
+	end := min(e.end(), limit)
+	if len(rest) >= batchEntryBytes {
+		if next := q.kind.decode(rest, 0); next.written() && next.queueOffset > max(e.queueOffset, at) {
+			end = min(end, next.queueOffset)
+		}
+	}
+	return end
+}
+
 // holds reports whether a record is the one that an entry of q says it is. The record must be of this queue and offset,
 // so that a damaged entry leads to no message instead of a wrong one.
 func (q *queue) holds(e entry, record []byte) bool {
 	var m codec.Message
 	n, err := codec.DecodeMessage(record, &m)
 	if err == nil && n == len(record) && m.PhysOffset == e.physOffset && m.QueueID == q.id && m.QueueOffset == e.queueOffset &&
-		string(m.Topic) == q.topic {
+		string(m.Topic) == q.topic && holdsMessages(&m, e.count) {
 		return true
 	}
 	q.damaged(e)

@@ -47,6 +47,7 @@ type kept struct {
 	topic       string
 	queueID     int32
 	queueOffset int64
+	count       int64 // messages
 	phys, end   int64
 	queued      bool
 	uniq        string
@@ -70,6 +71,13 @@ func newHistory(t *testing.T, seed uint64) *history {
 	o := testOptions(t)
 	o.SegmentBytes = 1 << (14 + h.rnd.IntN(3))
 	o.QueueSegmentEntries = 20 + h.rnd.IntN(100)
+	o.BatchQueueSegmentEntries = 10 + h.rnd.IntN(50)
+	o.QueueType = func(topic string) QueueType {
+		if topic == crashBatchTopic {
+			return BatchQueue
+		}
+		return SimpleQueue
+	}
 	o.DispatchRing = 16 << h.rnd.IntN(6)
 	o.MaxMappedQueues = 16 + h.rnd.IntN(20)
 	o.IndexSlots, o.IndexEntries = 50, 100+h.rnd.IntN(400)
@@ -86,7 +94,10 @@ func (h *history) open() {
 	h.s = s
 }
 
-var crashTopics = []string{"T", "Orders", "%RETRY%group", "%DLQ%group", "%RETRY%" + string(bytes.Repeat([]byte("long"), 40)), "rmq_sys_x"}
+// crashBatchTopic has batch queues.
+const crashBatchTopic = "Batches"
+
+var crashTopics = []string{crashBatchTopic, "T", "Orders", "%RETRY%group", "%DLQ%group", "%RETRY%" + string(bytes.Repeat([]byte("long"), 40)), "rmq_sys_x"}
 
 // put appends one message or a batch.
 func (h *history) put() {
@@ -100,15 +111,22 @@ func (h *history) put() {
 	}
 	h.count++
 	uniq := fmt.Sprint("uniq", h.count)
+	if topic == crashBatchTopic && h.rnd.IntN(3) > 0 {
+		m.SysFlag, m.Body = codec.SysInnerBatch|codec.SysNeedUnwrap, nil
+		for range 1 + h.rnd.IntN(9) {
+			m.Body = codec.AppendBatchEntry(m.Body, 7, h.text(h.rnd.IntN(200)), nil)
+		}
+	}
 	m.Properties = codec.AppendProperty(nil, codec.PropUniqKey, uniq)
 	m.Properties = codec.AppendPropertyBytes(m.Properties, "text", h.text(1+h.rnd.IntN(1<<(1+h.rnd.IntN(9)))))
 	m.TagsCode = 0
-	if h.rnd.IntN(10) == 0 {
+	if m.SysFlag == 0 && h.rnd.IntN(10) == 0 {
 		m.SysFlag = []int32{codec.SysPrepared, codec.SysRollback, codec.SysCommit}[h.rnd.IntN(3)]
 	}
 	var r PutResult
 	require.NoError(h.t, h.s.PutWait(m, &r))
 	h.keep(m, uniq, r.QueueOffset, r.PhysOffset, r.EndOffset)
+	h.puts[len(h.puts)-1].count = int64(r.Count)
 }
 
 func (h *history) putBatch(m *Message) {
@@ -136,7 +154,7 @@ func (h *history) keep(m *Message, uniq string, queueOffset, phys, end int64) {
 	raw, err := h.s.MessageAt(phys)
 	require.NoError(h.t, err)
 	require.EqualValues(h.t, end-phys, len(raw))
-	h.puts = append(h.puts, kept{m.Topic, m.QueueID, queueOffset, phys, end, queued(m.SysFlag), uniq, raw})
+	h.puts = append(h.puts, kept{m.Topic, m.QueueID, queueOffset, 1, phys, end, queued(m.SysFlag), uniq, raw})
 }
 
 // text is printable, so that a sector of it never looks as if it had not been written.
@@ -202,20 +220,22 @@ func (h *history) checkQueues() {
 	t.Helper()
 	waitDispatched(t, h.s)
 	byQueue := make(map[queueKey][]kept)
+	ends := make(map[queueKey]int64)
 	for _, k := range h.puts {
 		raw, err := h.s.MessageAt(k.phys)
 		require.NoError(t, err)
 		require.Equal(t, k.raw, raw)
 		if k.queued {
 			key := queueKey{k.topic, k.queueID}
-			require.EqualValues(t, len(byQueue[key]), k.queueOffset)
+			require.Equal(t, ends[key], k.queueOffset)
+			ends[key] += k.count
 			byQueue[key] = append(byQueue[key], k)
 		}
 	}
 	for _, topic := range crashTopics {
 		for id := range int32(4) {
 			want := byQueue[queueKey{topic, id}]
-			require.EqualValues(t, len(want), h.s.MaxQueueOffset(topic, id), "%s/%d", topic, id)
+			require.Equal(t, ends[queueKey{topic, id}], h.s.MaxQueueOffset(topic, id), "%s/%d", topic, id)
 			got := readQueue(t, h.s, topic, id, 0)
 			require.Len(t, got, len(want))
 			for i, k := range want {

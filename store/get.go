@@ -103,15 +103,13 @@ const (
 	taken     taking = iota
 	gone             // the log has none
 	unmatched        // its properties do not pass
+	wrong            // it is not the one the entry means
 )
 
 func (g *getter) read(entries []byte) error {
 	r, q := g.r, g.q
 	r.Status, r.NextQueueOffset = NoMatchedMessage, q.QueueOffset
-	batch, width := g.cq.isBatch(), int64(entryBytes)
-	if batch {
-		width = batchEntryBytes
-	}
+	batch, width := g.cq.isBatch(), g.cq.kind.entryBytes()
 	scan := int64(max(g.s.opts.MaxFilterBytes, q.MaxMsgs*int(width)))
 	maxBytes := maxGetBytes
 	if q.MaxBytes > 0 {
@@ -125,16 +123,19 @@ func (g *getter) read(entries []byte) error {
 		} else {
 			e.queueOffset = r.NextQueueOffset
 		}
-		if e.queueOffset >= r.MaxQueueOffset || (e.queueOffset-q.QueueOffset)*width >= scan || g.full(e, maxBytes, e.physOffset >= hotFrom) {
+		moved := r.NextQueueOffset - q.QueueOffset
+		if r.NextQueueOffset >= r.MaxQueueOffset || moved > 0 && moved*width >= scan || g.full(e, maxBytes, e.physOffset >= hotFrom) {
 			return nil
 		}
-		if batch && (!e.written() || e.end() <= r.NextQueueOffset) {
-			g.cq.damaged(e)
-			r.NextQueueOffset++
-			continue
+		end := e.end()
+		if batch {
+			if end = g.cq.endOf(e, entries[width:], r.NextQueueOffset, r.MaxQueueOffset); end == 0 {
+				r.NextQueueOffset++
+				continue
+			}
 		}
 		g.lastPhys = e.physOffset
-		r.NextQueueOffset = e.end()
+		r.NextQueueOffset = end
 		if e.physOffset < g.skipTo {
 			continue
 		}
@@ -147,23 +148,27 @@ func (g *getter) read(entries []byte) error {
 		if q.HotOnly && (e.physOffset < max(hotFrom, warmFrom) || g.sqlSteps > maxHotSQLSteps) {
 			return g.cold(e)
 		}
-		switch g.take(e) {
-		case taken:
-			r.Status, g.skipTo = Found, 0
-		case unmatched:
-			if r.Count == 0 {
-				r.Status = NoMatchedMessage
-			}
-		case gone:
-			if r.Count == 0 {
-				r.Status = MessageWasRemoving
-			}
-			if e.size != blankEntrySize { // a blank says nothing of the records after it
-				g.skipTo = g.s.log.nextSegment(e.physOffset, math.MaxInt64)
-			}
-		}
+		g.note(g.take(e), e)
 	}
 	return nil
+}
+
+// note draws the conclusions of what became of a record.
+func (g *getter) note(t taking, e entry) {
+	r := g.r
+	switch {
+	case t == taken:
+		r.Status, g.skipTo = Found, 0
+		return
+	case t == unmatched && r.Count == 0:
+		r.Status = NoMatchedMessage
+	case r.Count == 0:
+		r.Status = MessageWasRemoving
+	}
+	// A blank says nothing of the records after it, and the entry of a batch queue may be a damaged one.
+	if t == gone && e.size != blankEntrySize && !g.cq.isBatch() {
+		g.skipTo = g.s.log.nextSegment(e.physOffset, math.MaxInt64)
+	}
 }
 
 // cold ends a hot-only walk at a message that is not hot, or would take too long: what was found so far is the result, or nothing
@@ -212,7 +217,7 @@ func (g *getter) take(e entry) taking {
 		return gone
 	}
 	if g.cq.isBatch() && !g.cq.holds(e, seg.data[pos:pos+size]) {
-		return gone
+		return wrong
 	}
 	if !g.cq.passes(g.q.Filter, e, seg.data[pos:pos+size]) {
 		return unmatched

@@ -71,6 +71,27 @@ func tidyInner(props []byte) []byte {
 // queue. INNER_NUM is covered by no checksum: when it promises more than the body has, the body counts. Apache:
 // CommitLog.setBatchSizeIfNeeded.
 func innerCount(m *codec.Message) (n int32, err error) {
+	said, err := saidCount(m)
+	if err != nil || m.SysFlag&codec.SysInnerBatch == 0 || m.SysFlag&codec.SysCompressed != 0 {
+		return said, err
+	}
+	if has, err := codec.CountBatch(m.Body); err == nil && has > 0 && has < int(said) {
+		return int32(has), nil
+	}
+	return said, nil
+}
+
+// holdsMessages reports whether n is the number of messages of a record, or what it says that it is: Apache goes by that.
+func holdsMessages(m *codec.Message, n int32) bool {
+	if said, err := saidCount(m); err != nil || said == n {
+		return err == nil
+	}
+	has, err := innerCount(m)
+	return err == nil && has == n
+}
+
+// saidCount is the number of messages that the properties of a record name, 1 without.
+func saidCount(m *codec.Message) (int32, error) {
 	num, ok := codec.Property(m.Properties, codec.PropInnerNum)
 	base, based := codec.Property(m.Properties, codec.PropInnerBase)
 	if !ok || !based {
@@ -82,11 +103,6 @@ func innerCount(m *codec.Message) (n int32, err error) {
 	}
 	if from, err := strconv.ParseInt(string(base), 10, 64); err != nil || from != m.QueueOffset {
 		return 0, fmt.Errorf("INNER_BASE is %q, the queue offset %d", base, m.QueueOffset)
-	}
-	if m.SysFlag&codec.SysInnerBatch != 0 && m.SysFlag&codec.SysCompressed == 0 {
-		if has, err := codec.CountBatch(m.Body); err == nil && has > 0 {
-			return int32(min(said, int64(has))), nil
-		}
 	}
 	return int32(said), nil
 }
