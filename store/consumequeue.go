@@ -424,6 +424,15 @@ func (q *queue) findEndLocked(trimPhys int64) (err error) {
 	if err != nil {
 		return err
 	}
+	if pos := q.end - width; pos >= first && torn(pos) {
+		e, err := tail.entryAt(pos)
+		if err != nil {
+			return err
+		}
+		if !q.all.recorded(e) {
+			q.end = pos
+		}
+	}
 	for _, f := range q.files {
 		f.allocated = min(max(roundUp(q.end-f.base, 4096), 0), f.size)
 		f.first, f.cleanBehind = unknownFirst, false

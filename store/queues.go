@@ -17,6 +17,7 @@ const queueShards = 1024
 type queues struct {
 	opts   *Options
 	faults faultFunc
+	log    *commitLog
 	logMin func() int64 // first physical offset in the log
 	cache  fileCache
 	// compactions has the compaction logs of queues.
@@ -48,11 +49,12 @@ type queueKey struct {
 	id    int32
 }
 
-func newQueues(opts *Options, logMin func() int64) *queues {
+func newQueues(opts *Options, log *commitLog) *queues {
 	qs := &queues{
 		opts:   opts,
 		faults: opts.Faults,
-		logMin: logMin,
+		log:    log,
+		logMin: log.minPhys,
 		seed:   maphash.MakeSeed(),
 	}
 	qs.cache.limit = opts.MaxMappedQueues

@@ -77,7 +77,17 @@ func (t *queueTail) search(first, limit int64, past func(e entry) bool) (int64, 
 		if err != nil {
 			failed = err
 		}
-		return past(e)
+		if past(e) {
+			return true
+		}
+		if pos == t.q.files[0].base || !torn(pos) {
+			return false
+		}
+		before, err := t.entryAt(pos - width)
+		if err != nil {
+			failed = err
+		}
+		return past(before) || before.physOffset > e.physOffset
 	}
 	if last := t.q.files[len(t.q.files)-1].base; last < limit && !is(last) {
 		first = last

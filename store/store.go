@@ -214,7 +214,7 @@ func newStore(opts Options) *Store {
 	s.log.dirs.writable, s.log.dirs.readOnly = logDirsOf(&s.opts)
 	s.log.faults = opts.Faults
 	s.log.list.Store(new([]*segment))
-	s.queues = newQueues(&s.opts, s.log.minPhys)
+	s.queues = newQueues(&s.opts, s.log)
 	s.compact = newCompactions(&s.opts, s.log, s.queues)
 	s.queues.compactions = s.compact
 	s.index = &indexer{log: s.log}
