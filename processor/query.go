@@ -47,6 +47,10 @@ func (p *Processor) queryMessage(req *remoting.Request) (*codec.Command, error) 
 		if errors.Is(err, store.ErrNotFound) {
 			continue // older than the log
 		}
+		if errors.Is(err, store.ErrCorrupt) {
+			p.log.Warn("query message", "offset", physOffset, "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,11 @@
 package store
 
-import "math"
+import (
+	"fmt"
+	"math"
+
+	"github.com/apogee-mq/apogee/codec"
+)
 
 // maxGetBytes is the most one Get returns whatever is asked for. Apache: DefaultMessageStore.MAX_PULL_MSG_SIZE.
 const maxGetBytes = 128 << 20
@@ -257,7 +262,8 @@ func (r *GetResult) Release() {
 	r.Parts = r.Parts[:0]
 }
 
-// MessageAt returns a copy of the record that begins at physOffset. ErrNotFound when none does. Apache:
+// MessageAt returns a copy of the record that begins at physOffset. ErrNotFound when none does, ErrCorrupt, with file and
+// position, when its body does not match its checksum. Apache:
 // DefaultMessageStore.selectOneMessageByOffset.
 func (s *Store) MessageAt(physOffset int64) ([]byte, error) {
 	if s.closed.Load() {
@@ -268,7 +274,15 @@ func (s *Store) MessageAt(physOffset int64) ([]byte, error) {
 		return nil, err
 	}
 	defer seg.release()
-	return append([]byte(nil), b...), nil
+	record := append([]byte(nil), b...)
+	var m codec.Message
+	if _, err = codec.DecodeMessage(record, &m); err == nil {
+		err = m.CheckBody()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: commit log %s at %d: %w", ErrCorrupt, seg.path, physOffset-seg.base, err)
+	}
+	return record, nil
 }
 
 // QueueEntry returns what a queue holds at queueOffset.
