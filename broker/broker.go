@@ -61,6 +61,7 @@ type Broker struct {
 	txn       *store.Txn
 	pop       *store.Pop
 	timer     *store.Timer // nil with timerWheelEnable=false
+	modes     *store.RequestModes
 	processor *processor.Processor
 	server    *remoting.Server
 	client    *remoting.Client
@@ -169,6 +170,9 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	if b.txn, err = store.OpenTxn(b.store, b.offsets, store.TxnOptions{TableOptions: tables, Topics: b.topics}); err != nil {
 		return err
 	}
+	if b.modes, err = store.OpenRequestModes(filepath.Join(config, "messageRequestMode.json"), tables); err != nil {
+		return err
+	}
 	b.pop, err = store.OpenPop(b.store, b.offsets, store.PopOptions{
 		TableOptions: tables, Cluster: cfg.ClusterName, BrokerName: cfg.Name, Queues: int(cfg.ReviveQueueNum),
 	})
@@ -257,6 +261,8 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		ReadConfig: b.readConfig, UpdateConfig: b.updateConfig,
 		AwaitRegistered: b.awaitRegistered,
 		Filters:         b.filters,
+		RequestModes:    b.modes,
+		Route:           (&routes{ask: b.register.Route, now: time.Now}).queues,
 		Mappings:        b.mappings, Forward: b.newPeers().forward,
 		StartedAt: time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,

@@ -108,6 +108,9 @@ type Options struct {
 	// Mappings are the static topics; nil refuses them. Forward asks another broker by its name.
 	Mappings *store.Mappings
 	Forward  func(ctx context.Context, broker string, c *codec.Command) (*codec.Command, error)
+	// RequestModes keeps what SET_MESSAGE_REQUEST_MODE says, Route returns a topic's queues on all brokers. They may be unset.
+	RequestModes *store.RequestModes
+	Route        func(topic string) ([]codec.MessageQueue, bool)
 
 	// Filters keeps what groups filter by expressions; nil keeps it in memory only.
 	Filters *store.Filters

@@ -44,6 +44,10 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.BatchAckMessage, Pool: remoting.PoolClient, Handler: p.batchAck},
 		{Code: codec.ChangeMessageInvisibleTime, Pool: remoting.PoolClient, Inline: true, Handler: p.changeInvisible},
 
+		{Code: codec.QueryAssignment, Pool: remoting.PoolAdmin, Handler: p.queryAssignment},
+		{Code: codec.SetMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.setRequestMode},
+		{Code: codec.GetAllMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.allRequestModes},
+
 		{Code: codec.SearchOffsetByTimestamp, Pool: remoting.PoolAdmin, Handler: p.searchOffset},
 		{Code: codec.GetMaxOffset, Pool: remoting.PoolAdmin, Handler: p.maxOffset},
 		{Code: codec.GetMinOffset, Pool: remoting.PoolAdmin, Handler: p.minOffset},
