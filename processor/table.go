@@ -20,7 +20,7 @@ func (p *Processor) Table() []remoting.Entry {
 
 // VIPTable returns the codes of the VIP port: all but the ones that read messages by queue.
 func (p *Processor) VIPTable() []remoting.Entry {
-	return []remoting.Entry{
+	return append(p.popTable(), []remoting.Entry{
 		{Code: codec.SendMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.SendMessageV2, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.SendBatchMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
@@ -39,14 +39,6 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.UpdateConsumerOffset, Pool: remoting.PoolClient, Inline: true, Handler: p.updateOffset},
 		{Code: codec.LockBatchMQ, Pool: remoting.PoolClient, Handler: p.lockBatch},
 		{Code: codec.UnlockBatchMQ, Pool: remoting.PoolClient, Handler: p.unlockBatch},
-
-		{Code: codec.AckMessage, Pool: remoting.PoolClient, Inline: true, Handler: p.ack},
-		{Code: codec.BatchAckMessage, Pool: remoting.PoolClient, Handler: p.batchAck},
-		{Code: codec.ChangeMessageInvisibleTime, Pool: remoting.PoolClient, Inline: true, Handler: p.changeInvisible},
-
-		{Code: codec.QueryAssignment, Pool: remoting.PoolAdmin, Handler: p.queryAssignment},
-		{Code: codec.SetMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.setRequestMode},
-		{Code: codec.GetAllMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.allRequestModes},
 
 		{Code: codec.SearchOffsetByTimestamp, Pool: remoting.PoolAdmin, Handler: p.searchOffset},
 		{Code: codec.GetMaxOffset, Pool: remoting.PoolAdmin, Handler: p.maxOffset},
@@ -100,5 +92,17 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.CleanUnusedTopic, Pool: remoting.PoolAdmin, Handler: p.cleanTopics},
 		{Code: codec.DeleteExpiredCommitLog, Pool: remoting.PoolAdmin, Handler: p.cleanLog},
 		{Code: codec.QueryConsumeQueue, Pool: remoting.PoolAdmin, Handler: p.consumeQueue},
+	}...)
+}
+
+// popTable returns the codes of POP and of assignment by the broker that do not read messages.
+func (p *Processor) popTable() []remoting.Entry {
+	return []remoting.Entry{
+		{Code: codec.AckMessage, Pool: remoting.PoolClient, Inline: true, Handler: p.ack},
+		{Code: codec.BatchAckMessage, Pool: remoting.PoolClient, Handler: p.batchAck},
+		{Code: codec.ChangeMessageInvisibleTime, Pool: remoting.PoolClient, Inline: true, Handler: p.changeInvisible},
+		{Code: codec.QueryAssignment, Pool: remoting.PoolAdmin, Handler: p.queryAssignment},
+		{Code: codec.SetMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.setRequestMode},
+		{Code: codec.GetAllMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.allRequestModes},
 	}
 }
