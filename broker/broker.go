@@ -352,6 +352,7 @@ func (b *Broker) startServices(cfg Config) error {
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
 	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))
+	s.every(cfg.FlushOffsetsInterval, b.logged("persist ordered pops", b.pop.PersistOrders))
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist consumer offsets", b.offsets.Persist))
 	s.every(cfg.FlushDelayOffsetsInterval, b.logged("persist delay offsets", b.schedule.Persist))
 	return nil

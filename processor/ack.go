@@ -78,6 +78,12 @@ func (p *Processor) rangeOf(h *codec.AckHeader) (least, most int64) {
 
 // ackOffsets acknowledges messages of one delivery. The error is remoting.ErrHandOver, with hotOnly, or a refusal.
 func (pp *popping) ackOffsets(topic, group []byte, queueID int32, r *codec.Receipt, offsets []int64, hotOnly bool) error {
+	if r.ReviveQueueID == codec.PopOrderReviveQueue {
+		if hotOnly {
+			return remoting.ErrHandOver
+		}
+		return pp.ackOrderly(topic, group, queueID, r, offsets)
+	}
 	q, err := pp.lock(topic, group, queueID, hotOnly)
 	if err != nil {
 		return err
@@ -180,6 +186,9 @@ func (p *Processor) changeInvisible(req *remoting.Request) (*codec.Command, erro
 	}
 	if err := codec.ParseReceipt(h.Receipt, r); err != nil {
 		return nil, err
+	}
+	if r.ReviveQueueID == codec.PopOrderReviveQueue {
+		return p.popping.extendOrderly(req, h, r)
 	}
 	q, err := p.popping.lock(h.Topic, h.Group, h.QueueID, req.Inline())
 	if err != nil {

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -21,7 +22,7 @@ import (
 // * A group that never popped a queue begins at its first message (initMode 0) or its last one (1), which while all messages of
 //   the queue are in memory is the first, too.
 // * Nothing found: the request is parked (pophold.go) until its time is over, 210. Too many are parked: 209.
-// * order: see order.go.
+// * order=true: see poporder.go.
 //
 // A pop that finds a queue locked by another passes it over on an event loop and waits for it on a pool; Java passes it over.
 //
@@ -43,6 +44,8 @@ type popping struct {
 	hold  *popHold
 	calls sync.Pool // of *popCall
 	acks  sync.Pool // of *ackCall
+	// unblocked moves whenever a queue of an ordered group may give something again.
+	unblocked atomic.Int64
 }
 
 func newPopping(p *Processor, state *store.Pop) *popping {
@@ -113,6 +116,10 @@ func (p *Processor) pop(req *remoting.Request) (*codec.Command, error) {
 	if err := c.check(req, nowMs); err != nil {
 		c.Release()
 		return nil, err
+	}
+	if c.h.Order && req.Inline() { // the journal is a file
+		c.Release()
+		return nil, remoting.ErrHandOver
 	}
 	seen := p.popping.arrivals(&c.h, c.topic)
 	if err := c.read(req.Inline()); err != nil {
@@ -338,7 +345,7 @@ func (pp *popping) arrivals(h *codec.PopHeader, topic *codec.TopicConfig) (sum i
 		}
 	}
 	if h.Order {
-		return sum
+		return sum + pp.unblocked.Load()
 	}
 	var name [512]byte
 	for _, kind := range [...]byte{codec.PopRetryV1, codec.PopRetryV2} {
@@ -356,5 +363,6 @@ func (pp *popping) arrivals(h *codec.PopHeader, topic *codec.TopicConfig) (sum i
 func (p *Processor) TickPop(now time.Time) {
 	p.popping.hold.tick(now)
 	p.popping.revive(now)
+	p.popping.wakeFree(now)
 	p.popping.state.Tick(now)
 }

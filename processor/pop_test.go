@@ -470,6 +470,11 @@ func (b *rig) reopenPop() {
 	b.t.Helper()
 	b.offsets.DeleteGroup("G")
 	b.offsets.DeleteGroup("CID_RMQ_SYS_REVIVE_GROUP")
+	b.openPop()
+}
+
+func (b *rig) openPop() {
+	b.t.Helper()
 	state, err := store.OpenPop(b.store, b.offsets, store.PopOptions{
 		TableOptions: store.TableOptions{Now: b.clock.Now, Logger: b.log}, Cluster: "FixtureCluster", BrokerName: "broker-a"})
 	require.NoError(b.t, err)

@@ -20,7 +20,7 @@ type noticeCall struct {
 	p            *Processor
 	group, topic []byte
 	order        bool
-	attemptID    string
+	attemptID    []byte
 	name         []byte
 }
 
@@ -38,6 +38,16 @@ func (c *noticeCall) begin(name []byte, topic string, queueID int32) int64 {
 		committed = p.store.MinQueueOffset(topic, queueID)
 	}
 	return max(cursor, committed)
+}
+
+// blocked reports whether an ordered pop would get nothing of a queue.
+func (c *noticeCall) blocked(name []byte, queueID int32) bool {
+	if !c.order || c.p.popping.state.Find(name, c.group) == nil {
+		return false
+	}
+	q := c.p.popping.state.Lock(name, c.group, queueID)
+	defer q.Unlock()
+	return q.OrderBlocked(c.attemptID, c.p.opts.Now().UnixMilli())
 }
 
 // each calls fn for the queues to look at, the retry topic's first or last, until fn is false.
@@ -175,9 +185,9 @@ func (p *Processor) notification(req *remoting.Request) (*codec.Command, error) 
 
 // hasMsg reports whether a pop would find something, as far as offsets tell.
 func (pp *popping) hasMsg(h *codec.PopHeader, topic *codec.TopicConfig) (has bool) {
-	look := noticeCall{p: pp.p, group: h.Group, topic: h.Topic, order: h.Order, attemptID: string(h.AttemptID)}
+	look := noticeCall{p: pp.p, group: h.Group, topic: h.Topic, order: h.Order, attemptID: h.AttemptID}
 	look.each(topic, h.QueueID, func(name []byte, topic string, queueID int32, _ byte) bool {
-		has = pp.p.store.MaxQueueOffset(topic, queueID) > look.begin(name, topic, queueID)
+		has = !look.blocked(name, queueID) && pp.p.store.MaxQueueOffset(topic, queueID) > look.begin(name, topic, queueID)
 		return !has
 	})
 	return has

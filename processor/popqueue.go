@@ -33,6 +33,8 @@ func (c *popCall) fromQueue(name []byte, topic string, kind byte, queueID int32,
 	}
 	live := p.live()
 	switch {
+	case h.Order && q.OrderBlocked(h.AttemptID, p.opts.Now().UnixMilli()):
+		return nil // what waits behind does not count: an ack tells
 	case live.PopThreshold && !h.Order && int64(q.InFlight()) > live.PopInFlightThreshold:
 		c.rest += p.store.MaxQueueOffset(topic, queueID) - offset
 		return nil
@@ -66,6 +68,9 @@ func (c *popCall) offset(q *store.PopQueue, name []byte, topic string, queueID i
 		if err := p.offsets.Commit(h.Group, name, queueID, committed); err != nil {
 			return 0, err
 		}
+	}
+	if c.h.Order {
+		return committed, nil // an ordered group stands at its first message that is not acknowledged
 	}
 	return max(q.Cursor(), committed), nil
 }
@@ -126,6 +131,11 @@ func (c *popCall) get(q *store.PopQueue, name []byte, topic string, queueID int3
 func (c *popCall) deliver(q *store.PopQueue, got *store.GetResult, topic string, kind byte, queueID int32, offset int64, hotOnly bool) error {
 	p, h := c.pp.p, &c.h
 	if got.Count == 0 {
+		if h.Order && got.NextQueueOffset > offset && got.Status == store.NoMatchedMessage {
+			if err := p.offsets.Commit(h.Group, []byte(topic), queueID, got.NextQueueOffset); err != nil {
+				p.log.Warn("pass messages over", "topic", topic, "queue", queueID, "group", string(h.Group), "error", err)
+			}
+		}
 		if got.NextQueueOffset > offset && got.Status != store.OffsetOverflowOne {
 			q.Skip(got.NextQueueOffset)
 			c.skipped = true
@@ -138,11 +148,17 @@ func (c *popCall) deliver(q *store.PopQueue, got *store.GetResult, topic string,
 	c.take = store.PopTaking{
 		StartOffset: offset, Next: got.NextQueueOffset, QueueOffsets: c.offsets, PopTimeMs: c.resp.PopTimeMs, InvisibleMs: h.InvisibleMs, HotOnly: hotOnly,
 	}
-	if err := q.Take(&c.take); err != nil {
+	var err error
+	if h.Order {
+		c.resp.OrderCountInfo, err = q.OrderTake(&c.take, h.AttemptID, c.resp.OrderCountInfo)
+	} else {
+		err = q.Take(&c.take)
+	}
+	if err != nil {
 		c.drop(got)
 		c.rest += max(got.MaxQueueOffset-offset, 0)
 		switch {
-		case errors.Is(err, store.ErrWouldBlock) && c.count == 0 && hotOnly:
+		case errors.Is(err, store.ErrWouldBlock) && c.count == 0 && hotOnly: // never for an ordered pop, which is not hot
 			return remoting.ErrHandOver
 		case !errors.Is(err, store.ErrWouldBlock):
 			p.log.Warn("note a delivery", "topic", topic, "queue", queueID, "group", string(h.Group), "error", err)

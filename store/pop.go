@@ -78,6 +78,8 @@ type Pop struct {
 	// openedMs is when this process began: deliveries before may be known to Java's timer only.
 	openedMs int64
 
+	orders popOrders
+
 	movedMu sync.Mutex
 	moved   []*PopQueue // whose cursor is ahead of the table of offsets
 
@@ -115,6 +117,11 @@ type PopQueue struct {
 	listed      bool       // in Pop.moved
 	checkpoints map[popKey]*popCheckpoint
 	inFlight    int // messages
+	order       *orderInfo
+
+	// popJournal.mu guards what follows.
+	inOrder     int // place in orderDue plus one, 0 for none
+	orderFreeMs int64
 }
 
 // popKey tells the checkpoints of a queue apart.
@@ -197,6 +204,9 @@ func OpenPop(s *Store, offsets *Offsets, opts PopOptions) (*Pop, error) {
 	}
 	if err := p.recover(); err != nil {
 		return nil, fmt.Errorf("read deliveries in flight from %s: %w", p.topic, err)
+	}
+	if err := p.openOrders(); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -383,7 +393,7 @@ func (q *PopQueue) Reset(queueOffset int64) error {
 		return err
 	}
 	q.moveTo(queueOffset)
-	return nil
+	return q.OrderClear(queueOffset)
 }
 
 // Ack marks messages of a delivery as done, durably. ErrNotFound says that no such delivery is pending: it is done already, its

@@ -147,7 +147,7 @@ func (g *PopGroup) retire() bool {
 		if !q.mu.TryLock() {
 			return false
 		}
-		q.gone = len(q.checkpoints) == 0 && !q.listed
+		q.gone = len(q.checkpoints) == 0 && !q.listed && q.order == nil
 		if q.gone {
 			delete(g.queues, id)
 		}
@@ -187,6 +187,9 @@ func (g *PopGroup) clear() {
 	for id, q := range g.queues {
 		q.mu.Lock()
 		q.gone = true
+		if q.order != nil {
+			q.takeOrder(nil)
+		}
 		for _, c := range q.checkpoints {
 			if !c.reviving {
 				q.drop(c)
@@ -221,5 +224,5 @@ func (p *Pop) Close() error {
 	if p.await.pending && p.store.Flushed() >= p.await.end {
 		p.commit()
 	}
-	return nil
+	return p.closeOrders()
 }
