@@ -131,7 +131,6 @@ type Timer struct {
 	pending  *timerState
 	saved    timerState
 	version  codec.DataVersion
-	kept     []timerMark // what timer.json holds
 
 	stats TimerStats
 	rates timerRates
@@ -193,7 +192,6 @@ func OpenTimer(s *Store, opts TimerOptions) (*Timer, error) {
 		return nil, err
 	}
 	t.publish()
-	t.saved = t.state
 	return t, nil
 }
 
@@ -323,12 +321,7 @@ func (t *Timer) turn(ctx context.Context) (nextMs int64, err error) {
 		return t.retryMs, nil
 	}
 	t.retryMs = 0
-	more, err := t.takeIn(ctx)
-	if err == nil && !t.stopDequeue.Load() {
-		var again bool
-		again, err = t.deliverDue(ctx, nowMs)
-		more = more || again
-	}
+	more, err := t.work(ctx, nowMs)
 	t.publish()
 	switch {
 	case errors.Is(err, ErrClosed):
@@ -347,6 +340,23 @@ func (t *Timer) turn(ctx context.Context) (nextMs int64, err error) {
 		nextMs = min(nextMs, t.near[0].dueMs)
 	}
 	return nextMs, nil
+}
+
+// work takes in and delivers a slice each. What was taken in before a crash is taken in again before anything is delivered,
+// since some of it may take another message back.
+func (t *Timer) work(ctx context.Context, nowMs int64) (more bool, err error) {
+	if t.queueOffset >= t.sentQueued {
+		if err := t.load(); err != nil {
+			return false, err
+		}
+		t.advance()
+	}
+	more, err = t.takeIn(ctx)
+	if errors.Is(err, ErrClosed) || more && t.queueOffset < t.sentQueued || t.stopDequeue.Load() {
+		return more, err
+	}
+	again, failed := t.deliverDue(ctx, nowMs)
+	return more || again, errors.Join(err, failed)
 }
 
 // report logs why nothing moves, once until something does.

@@ -37,7 +37,7 @@ func openTimerStore(t testing.TB, opts TimerOptions) *timerStore {
 		ts.opts.LogFileBytes = 1000
 	}
 	storeOpts := smallStoreOptions(t.TempDir())
-	storeOpts.Now = ts.opts.Now
+	storeOpts.Now, storeOpts.FlushInterval = ts.opts.Now, 5*time.Millisecond
 	var err error
 	ts.Store, err = Open(storeOpts)
 	require.NoError(t, err)

@@ -62,7 +62,9 @@ func (t *Timer) advance() {
 	}
 	if to > t.readMs {
 		t.readMs = to
-		t.readFrom = t.store.Written()
+		if len(t.sent) == 0 { // as long as it is needed another start needs it too
+			t.readFrom = t.store.Written()
+		}
 	}
 }
 

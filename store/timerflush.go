@@ -27,7 +27,7 @@ type timerMark struct {
 type timerFile struct {
 	PrecisionMs int64       `json:"precisionMs"`
 	Marks       []timerMark `json:"marks"`
-	// Clean says that the timer was closed, and WheelSum is a checksum of the wheel then.
+	// Clean says that the timer was closed at the last mark, and WheelSum is a checksum of the wheel then.
 	Clean    bool   `json:"clean"`
 	WheelSum uint32 `json:"wheelSum"`
 }
@@ -76,19 +76,10 @@ func (t *Timer) syncFiles(st *timerState) error {
 // save writes timer.json and timercheck. The former keeps the mark before too: a stop between the two leaves one that fits.
 func (t *Timer) save(st *timerState, f timerFile) error {
 	f.PrecisionMs = t.precision
-	f.Marks = append(f.Marks, st.timerMark)
-	if n := len(t.kept); n > 0 {
-		f.Marks = append(f.Marks, t.kept[n-1])
-		slices.Reverse(f.Marks)
+	f.Marks = []timerMark{t.saved.timerMark, st.timerMark}
+	if err := t.saveOwn(&f); err != nil {
+		return err
 	}
-	text, err := codec.MarshalJSON(&f)
-	if err == nil {
-		err = t.own.save(text)
-	}
-	if err != nil {
-		return fmt.Errorf("persist the state of the timer: %w", err)
-	}
-	t.kept = f.Marks
 	check := timerCheck{readMs: st.ReadMs, logPos: st.LogPos, queueOffset: st.QueueOffset, masterQueueOffset: st.QueueOffset,
 		version: t.version.Next(0, t.opts.Now().UnixMilli())}
 	if err := t.writeCheck(&check); err != nil {
@@ -96,6 +87,17 @@ func (t *Timer) save(st *timerState, f timerFile) error {
 	}
 	t.version, t.saved = check.version, *st
 	t.doneMs.Store(st.ReadMs)
+	return nil
+}
+
+func (t *Timer) saveOwn(f *timerFile) error {
+	text, err := codec.MarshalJSON(f)
+	if err == nil {
+		err = t.own.save(text)
+	}
+	if err != nil {
+		return fmt.Errorf("persist the state of the timer: %w", err)
+	}
 	return nil
 }
 
@@ -153,7 +155,6 @@ func (t *Timer) Close() error {
 	if err != nil {
 		return fmt.Errorf("close the timer: %w", err)
 	}
-	t.readFrom = t.store.Written()
 	t.publish()
 	st := t.state
 	if err := t.awaitLog(st.written); err != nil {

@@ -263,6 +263,12 @@ func (l *timerLog) each(pos int64, fn func(pos int64, r *timerRecord) bool) (int
 	return pos, nil
 }
 
+// endsAt reports whether there is no room for a record between pos and the end of the log.
+func (l *timerLog) endsAt(pos int64) bool {
+	fileEnd := l.baseOf(pos) + l.fileBytes
+	return fileEnd == l.end && fileEnd-pos < timerRecordBytes+timerBlankBytes
+}
+
 // startAt makes end the end of the log: later files go, and what lies behind it in its file becomes zeros.
 func (l *timerLog) startAt(end int64) error {
 	l.forget()

@@ -115,6 +115,9 @@ func (t *Timer) key(parts ...[]byte) (k timerKey) {
 
 // sentKey tells deliveries apart: to which topic, of which message, for which time and in which round.
 func (t *Timer) sentKey(topic []byte, m *timerMessage, rounds string) timerKey {
+	if m.deleteKey != nil { // it has the key of what it takes back
+		rounds += "-"
+	}
 	t.digits = strconv.AppendInt(t.digits[:0], m.outMs, 10)
 	return t.key(topic, m.uniqKey, t.digits, []byte(rounds))
 }

@@ -16,8 +16,9 @@ const timerMaxSent = 4 << 20
 // timerRecovery is what OpenTimer finds out.
 type timerRecovery struct {
 	mark timerMark
-	// ours says that timer.json fits timercheck: Java has not had the store since.
+	// ours says that timer.json fits timercheck: Java has not had the store since. clean says that the timer was closed, too.
 	ours    bool
+	clean   bool
 	own     timerFile
 	damage  error // why timer log and wheel are made anew from the queue
 	noWheel error // why the wheel is made anew from the timer log
@@ -48,16 +49,41 @@ func (t *Timer) recover() error {
 		return err
 	}
 	if r.damage != nil {
-		if err := t.rebuild(r.damage); err != nil {
+		if err := t.rebuild(&r); err != nil {
 			return err
 		}
 	}
-	if err := t.findSent(); err != nil {
+	if r.damage != nil || !r.clean {
+		if err := t.findSent(); err != nil {
+			return err
+		}
+	}
+	t.doneMs.Store(t.readMs)
+	t.saved.timerMark = r.mark
+	return t.settleRecovery(&r)
+}
+
+// settleRecovery makes what was mended last, and says that from here on a stop is not a clean one.
+func (t *Timer) settleRecovery(r *timerRecovery) error {
+	if len(t.logged) == 0 {
+		t.logPos = t.log.end
+	}
+	if r.clean && r.damage == nil && r.noWheel == nil {
+		r.own.Clean, r.own.WheelSum = false, 0
+		return t.saveOwn(&r.own)
+	}
+	if !t.wheel.exists() {
+		return nil
+	}
+	from := r.mark.LogPos
+	if r.damage != nil {
+		from = 0
+	}
+	if err := errors.Join(t.log.sync(from, t.log.end), t.wheel.sync()); err != nil {
 		return err
 	}
-	t.logPos = t.log.end
-	t.doneMs.Store(t.readMs)
-	return nil
+	st := timerState{timerMark: timerMark{t.readMs, t.logPos, t.queueOffset, t.readFrom}}
+	return t.save(&st, timerFile{})
 }
 
 func (t *Timer) openFiles(r *timerRecovery) (err error) {
@@ -98,9 +124,9 @@ func (t *Timer) readMarks(r *timerRecovery) error {
 	case ok:
 		t.version = check.version
 		r.mark = timerMark{check.readMs, check.logPos, min(check.queueOffset, check.masterQueueOffset), -1}
-		for _, m := range r.own.Marks {
+		for i, m := range r.own.Marks {
 			if m.ReadMs == r.mark.ReadMs && m.LogPos == r.mark.LogPos && m.QueueOffset == r.mark.QueueOffset {
-				r.mark, r.ours = m, true
+				r.mark, r.ours, r.clean = m, true, r.own.Clean && i == len(r.own.Marks)-1
 			}
 		}
 	case len(r.own.Marks) > 0:
@@ -235,7 +261,7 @@ func (t *Timer) checkWheel(r *timerRecovery) error {
 	if err != nil {
 		return err
 	}
-	if r.noWheel == nil && r.ours && r.own.Clean && sum != r.own.WheelSum {
+	if r.noWheel == nil && r.clean && sum != r.own.WheelSum {
 		r.noWheel = fmt.Errorf("%w: timer wheel %s is not as it was when it was closed", ErrCorrupt, t.wheel.path)
 	}
 	return nil
@@ -280,16 +306,16 @@ func (t *Timer) rewheel(r *timerRecovery) error {
 	if err := errors.Join(err, failed, t.wheel.commit()); err != nil {
 		return err
 	}
-	if end < t.log.end {
+	if end < t.log.end && !t.log.endsAt(end) {
 		r.damage = t.log.damaged(end, "no record")
 	}
 	return nil
 }
 
 // rebuild makes timer log and wheel anew from the queue, with everything before the queue offset whose slot is not done.
-func (t *Timer) rebuild(cause error) error {
+func (t *Timer) rebuild(r *timerRecovery) error {
 	t.opts.Logger.Error("timer log and wheel cannot be used, they are made anew from the queue of timer messages", "topic", TopicWheelTimer,
-		"queue", 0, "to", t.queueOffset, "error", cause)
+		"queue", 0, "to", t.queueOffset, "error", r.damage)
 	if err := t.log.removeAll(); err != nil {
 		return err
 	}
@@ -298,11 +324,21 @@ func (t *Timer) rebuild(cause error) error {
 	}
 	clear(t.logged)
 	t.metrics.reset()
+	again, err := t.rolledAgain()
+	if err != nil {
+		return err
+	}
 	count := 0
-	err := t.eachQueued(func(m *timerMessage, queueOffset int64) error {
+	err = t.eachQueued(func(m *timerMessage, queueOffset int64) error {
 		written := t.wheel.floor(m.StoreTimestampMs)
-		if slotMs, _ := t.placeOf(m, written); slotMs < t.readMs {
+		// With another precision the slots are others, but what was done is not.
+		switch slotMs, magic := t.placeOf(m, written); {
+		case magic&timerMagicRoll == 0 && (slotMs < t.readMs || m.outMs < r.mark.ReadMs):
 			return nil
+		case again[t.sentKey(m.realTopic, m, m.rounds())]:
+			return nil
+		case slotMs < t.readMs: // it was taken in later than stored
+			written = t.readMs
 		}
 		count++
 		if took, err := t.enqueue(m, m.PhysOffset, m.TotalSizeBytes, written); err != nil || !took {
@@ -321,6 +357,18 @@ func (t *Timer) rebuild(cause error) error {
 	t.stats.Enqueued.Store(0)
 	t.opts.Logger.Info("timer log and wheel are made anew", "messages", count)
 	return nil
+}
+
+// rolledAgain returns which messages the queue holds a second time or more, each round apart.
+func (t *Timer) rolledAgain() (map[timerKey]bool, error) {
+	again := make(map[timerKey]bool)
+	err := t.eachQueued(func(m *timerMessage, _ int64) error {
+		if m.rollTimes != nil {
+			again[t.sentKey(m.realTopic, m, string(m.rollTimes))] = true
+		}
+		return nil
+	})
+	return again, err
 }
 
 // eachQueued calls fn with the messages before the queue offset, and passes over those that cannot be read. The message is

@@ -55,7 +55,7 @@ func (t *Timer) takeOne(queueOffset, physOffset int64, size int32) (took bool, e
 		err = fmt.Errorf("%w: entry %d of %s is of a message that was lost", ErrNotFound, queueOffset, TopicWheelTimer)
 	} else {
 		err = t.withMessage(physOffset, func(m *timerMessage) error {
-			if m.outMs < t.writeMs {
+			if m.outMs < t.readMs {
 				return errLate
 			}
 			took, err := t.enqueue(m, physOffset, size, t.writeMs)
@@ -172,7 +172,13 @@ func (t *Timer) commit() error {
 	if err := t.wheel.commit(); err != nil {
 		return err
 	}
-	t.queueOffset, t.logPos = max(t.queueOffset, t.batch.queueOffset), t.log.end
+	t.queueOffset = max(t.queueOffset, t.batch.queueOffset)
+	if t.queueOffset >= t.sentQueued {
+		t.logged = nil
+	}
+	if len(t.logged) == 0 { // otherwise the next start has to find them again
+		t.logPos = t.log.end
+	}
 	t.stats.Enqueued.Add(int64(t.batch.count))
 	fresh := t.batch.fresh
 	t.batch = timerBatch{queueOffset: t.queueOffset, fresh: fresh[:0]}
