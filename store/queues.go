@@ -103,13 +103,14 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 		maps.Copy(next, *m)
 	}
 	sh.m.Store(&next)
-	if IsLMQ(topic) {
-		qs.lmqs.Add(1)
-	}
 	return q
 }
 
+// newQueue makes a queue that is about to stand in the table.
 func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
+	if IsLMQ(key.topic) {
+		qs.lmqs.Add(1)
+	}
 	q := &queue{all: qs, kind: kind, topic: key.topic, id: key.id, schedule: key.topic == TopicSchedule}
 	q.minFor.Store(-1)
 	q.compaction = qs.compactions.forNewQueue(q)
