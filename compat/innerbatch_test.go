@@ -149,3 +149,58 @@ func TestInnerBatch(t *testing.T) {
 	require.Equal(t, resSystemError, res.Code)
 	require.Equal(t, "attempt to update an unchangeable attribute. key: queue.type", res.Remark)
 }
+
+// TestTakeOverInnerBatches hands a store with batch queues from our broker to Apache's and back, after a clean stop and after a
+// kill. Each serves every message of the other by offset, place and key, and goes on behind it.
+func TestTakeOverInnerBatches(t *testing.T) {
+	if needTarget(t) != Apogee {
+		t.Skip("needs our servers beside Apache's")
+	}
+	if JavaMissing() != nil {
+		t.Skip("needs java and mvn")
+	}
+	// messageIndexSafe: without it Apache's recovery forgets the keys of messages before the checkpoint.
+	tg := onOwn(t, WithConf("mapperFileSizeBatchConsumeQueue", "460"), WithConf("messageIndexSafe", "true"))
+	besideApache(t)
+	ours := tg.launch
+	apache, err := newApacheLauncher()
+	require.NoError(t, err)
+	topic, group := newBatchTopic(t, tg, 1), newGroup(t, tg)
+	next, seen := int64(0), map[string]string{} // the answers to pulls from each offset
+	for round, to := range []launcher{apache, ours, apache, ours} {
+		c := connect(t, tg.Broker())
+		for i := range 15 {
+			name := fmt.Sprint(round, "-", i)
+			res := putBatchOf(t, c, topic, "U"+name, props("KEYS", "k"+name), name+" one", name+" two", name+" three")
+			require.Equal(t, fmt.Sprint(next), res.Ext["queueOffset"])
+			require.Equal(t, next+3, put(t, c, topic, 0, name, props("KEYS", "s"+name)))
+			next += 4
+		}
+		awaitMax(t, c, topic, next)
+		for at := next - 60; at < next; at++ {
+			res := c.ok(t, codePullMessage, with(pullFields(group, topic, 0, at), "maxMsgNums", 1), nil)
+			seen[fmt.Sprint(at)] = string(res.Body)
+		}
+		if round < 2 {
+			tg.StopBroker(t)
+		} else {
+			tg.KillBroker(t)
+		}
+		tg.launch = to
+		tg.StartBroker(t)
+		c = connect(t, tg.Broker())
+		awaitMax(t, c, topic, next)
+		for at := range next {
+			res := c.ok(t, codePullMessage, with(pullFields(group, topic, 0, at), "maxMsgNums", 1), nil)
+			require.Equal(t, seen[fmt.Sprint(at)], string(res.Body), at)
+			all, err := decodeRecords(res.Body)
+			require.NoError(t, err)
+			view, err := decodeRecords(c.ok(t, codeViewMessageByID, ext("offset", all[0].PhysOffset), nil).Body)
+			require.NoError(t, err)
+			require.Equal(t, all[:1], view)
+		}
+		for _, key := range []string{"k", "s"} {
+			queryFound(t, c, queryFields(topic, fmt.Sprint(key, round, "-", 7)), 1)
+		}
+	}
+}
