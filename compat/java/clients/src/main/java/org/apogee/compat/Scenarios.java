@@ -94,6 +94,7 @@ public final class Scenarios {
         LitePullScenarios.addTo(all);
         ReplyScenarios.addTo(all);
         PullScenarios.addTo(all);
+        InnerBatchScenarios.addTo(all);
         SendScenarios.addTo(all);
         SendErrorScenarios.addTo(all);
         QueryScenarios.addTo(all);
