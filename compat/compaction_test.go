@@ -133,7 +133,7 @@ func TestCompaction(t *testing.T) {
 		topic := newCompactionTopic(t, tg, 1)
 		c := connect(t, tg.Broker())
 		put(t, c, topic, 0, "one", props("KEYS", "k"))
-		dispatched(t, c, topic, 0, 1)
+		readTopic(t, tg, topic, 1, 1)
 		fields := with(pullFields(unique("G"), topic, 0, 1), "sysFlag", pullSubExpr|pullSuspend, "suspendTimeoutMillis", 20000)
 		ch, err := c.send(&packet{Code: codePullMessage, Ext: fields})
 		require.NoError(t, err)

@@ -127,6 +127,10 @@ func (r *compactionRun) choose() bool {
 	for n > 0 && c.row.files[n-1].entries == 0 {
 		n--
 	}
+	// A record that a power cut may take from the commit log must not replace another one.
+	for n >= 2 && !c.flushedLocked(c.row.files[n-2].last) {
+		n--
+	}
 	if n < 2 || c.gone || c.failed != nil || c.row.files[n-2].last <= r.from {
 		return false
 	}
@@ -142,6 +146,12 @@ func (r *compactionRun) choose() bool {
 		r.whole = append(r.whole, f)
 	}
 	return true
+}
+
+// flushedLocked reports whether the record at queueOffset is on disk in the commit log, or deleted from it.
+func (c *compactionLog) flushedLocked(queueOffset int64) bool {
+	e, ok := c.q.entry(queueOffset)
+	return !ok || e.physOffset+int64(e.size) <= c.all.log.flushed.Load()
 }
 
 // collect notes the newest offset of each key in the new files. When there is no room for all keys, records behind the

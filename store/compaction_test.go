@@ -78,6 +78,13 @@ func fillKeys(t testing.TB, s *Store, n, keys int, name string) {
 	caughtUp(t, s)
 }
 
+// compactNow compacts what is on disk, which is all.
+func compactNow(t testing.TB, s *Store) {
+	t.Helper()
+	require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, time.Minute, time.Millisecond)
+	s.compact.compactAll(nil)
+}
+
 func offsetsOf(list []codec.Message) (offsets []int64) {
 	for _, m := range list {
 		offsets = append(offsets, m.QueueOffset)
@@ -91,7 +98,7 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 	fillKeys(t, s, 500, 7, "a")
 	all := readQueue(t, s, compactedTopic, 0, 0)
 	require.Len(t, all, 500)
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	some := readQueue(t, s, compactedTopic, 0, 0)
 	require.Less(t, len(some), 100)
 	require.Equal(t, newestOf(all), newestOf(some))
@@ -100,10 +107,10 @@ func TestCompactionKeepsTheNewestOfEachKey(t *testing.T) {
 
 	fillKeys(t, s, 500, 3, "b")
 	all = readQueue(t, s, compactedTopic, 0, 0)
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	require.Equal(t, newestOf(all), newestOf(readQueue(t, s, compactedTopic, 0, 0)))
 	files := compactionFiles(t, s.opts.Dir)
-	s.compact.compactAll(nil) // nothing is new
+	compactNow(t, s) // nothing is new
 	requireSameFiles(t, files, compactionFiles(t, s.opts.Dir))
 }
 
@@ -114,7 +121,7 @@ func TestCompactionDropsWhatWasDeleted(t *testing.T) {
 	putAll(t, s, keyed(compactedTopic, 0, "gone", "value"), keyed(compactedTopic, 0, "gone", ""))
 	require.Len(t, readQueue(t, s, compactedTopic, 0, 0), 2)
 	fillKeys(t, s, 100, 2, "x")
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	for _, m := range readQueue(t, s, compactedTopic, 0, 0) {
 		keys, _ := codec.Property(m.Properties, codec.PropKeys)
 		require.NotEqual(t, "gone", string(keys))
@@ -129,7 +136,7 @@ func TestCompactionOfNothingButDeletions(t *testing.T) {
 		require.NoError(t, s.PutWait(keyed(compactedTopic, 0, "k", ""), new(PutResult)))
 	}
 	caughtUp(t, s)
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	list := readQueue(t, s, compactedTopic, 0, 0)
 	require.NotEmpty(t, list) // of the newest file
 	require.Less(t, len(list), 60)
@@ -148,7 +155,7 @@ func TestCompactionWithLittleMemory(t *testing.T) {
 	all := readQueue(t, s, compactedTopic, 0, 0)
 	left := len(all)
 	for range 20 {
-		s.compact.compactAll(nil)
+		compactNow(t, s)
 		some := readQueue(t, s, compactedTopic, 0, 0)
 		require.Equal(t, newestOf(all), newestOf(some))
 		require.LessOrEqual(t, len(some), left)
@@ -211,7 +218,7 @@ func TestCompactionOutlivesTheCommitLog(t *testing.T) {
 	o.SegmentBytes = 16 << 10
 	s := openTestStore(t, o)
 	fillKeys(t, s, 500, 7, "a")
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	want := readQueue(t, s, compactedTopic, 0, 0)
 	s.flusher.log()
 	s.flusher.queues(true)
@@ -271,7 +278,7 @@ func TestCompactionFilesGoWithTheirTopic(t *testing.T) {
 	o := compactionOptions(t, t.TempDir())
 	s := openTestStore(t, o)
 	fillKeys(t, s, 200, 3, "old")
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	require.Contains(t, string(compactionFiles(t, o.Dir)["position-checkpoint"]), "Compacted_0")
 	require.NoError(t, s.DeleteTopic(compactedTopic))
 	require.NoDirExists(t, filepath.Join(s.compact.logRoot(), compactedTopic))
@@ -300,7 +307,7 @@ func TestCompactionFilesOfAnotherTopicAreRemoved(t *testing.T) {
 		list := readQueue(t, s, compactedTopic, 0, 0)
 		require.Len(t, list, 150)
 		require.Equal(t, "new0", string(list[0].Body))
-		s.compact.compactAll(nil)
+		compactNow(t, s)
 		require.Equal(t, newestOf(list), newestOf(readQueue(t, s, compactedTopic, 0, 0)))
 		require.Less(t, len(readQueue(t, s, compactedTopic, 0, 0)), 100)
 	})
@@ -341,6 +348,7 @@ func TestCompactionFaults(t *testing.T) {
 		s := openTestStore(t, o)
 		fillKeys(t, s, 100, 5, "v")
 		want := newestOf(readQueue(t, s, compactedTopic, 0, 0))
+		require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, time.Minute, time.Millisecond)
 		mu.Lock()
 		armed = true
 		mu.Unlock()
@@ -358,7 +366,7 @@ func TestCompactionFaults(t *testing.T) {
 		s = openTestStore(t, o)
 		caughtUp(t, s)
 		require.Equal(t, want, newestOf(readQueue(t, s, compactedTopic, 0, 0)), "fault %d", n)
-		s.compact.compactAll(nil)
+		compactNow(t, s)
 		require.Equal(t, want, newestOf(readQueue(t, s, compactedTopic, 0, 0)), "fault %d", n)
 		require.NoError(t, s.Close())
 		if !hit {
@@ -389,7 +397,7 @@ func TestCompactionCutOffInAnyStep(t *testing.T) {
 		s := openTestStore(t, o)
 		fillKeys(t, s, 100, 5, "v")
 		want := readQueue(t, s, compactedTopic, 0, 0)
-		s.flusher.queues(true)
+		require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, time.Minute, time.Millisecond)
 		armed = true
 		s.compact.compactAll(nil)
 		armed = false
@@ -410,7 +418,7 @@ func TestCompactionCutOffInAnyStep(t *testing.T) {
 }
 
 func readQueueAfterCompaction(t testing.TB, s *Store) []codec.Message {
-	s.compact.compactAll(nil)
+	compactNow(t, s)
 	return readQueue(t, s, compactedTopic, 0, 0)
 }
 
@@ -443,8 +451,7 @@ func TestCompactionUnderReaders(t *testing.T) {
 	for i := range 3000 {
 		require.NoError(t, s.PutWait(keyed(compactedTopic, 0, fmt.Sprint("k", i%13), fmt.Sprint("v", i)), new(PutResult)))
 		if i%100 == 0 {
-			waitDispatched(t, s)
-			s.compact.compactAll(nil)
+			compactNow(t, s)
 		}
 	}
 	close(stop)

@@ -1,6 +1,9 @@
 package store
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
 // getCompacted is Get for a queue with a compaction log. An offset in a gap, or before the first one, leads to the next
 // message; like Java one Get stays in one file. Unlike Java it passes the filter. Apache: CompactionLog.getMessage.
@@ -41,7 +44,7 @@ func (s *Store) getCompacted(c *compactionLog, q *GetRequest, r *GetResult) erro
 	default:
 		g, err := c.getterLocked(s, q, r)
 		unlock()
-		if err != nil {
+		if err != nil || g == nil {
 			return err
 		}
 		g.read()
@@ -62,10 +65,14 @@ type compactedGetter struct {
 
 func (c *compactionLog) getterLocked(s *Store, q *GetRequest, r *GetResult) (*compactedGetter, error) {
 	files := c.row.files
-	i := sort.Search(len(files), func(i int) bool { return files[i].entries > 0 && files[i].last >= q.QueueOffset })
+	i := slices.IndexFunc(files, func(f *compactionFile) bool { return f.entries > 0 && f.last >= q.QueueOffset })
 	f := files[i]
 	if err := c.mapLocked(f); err != nil {
 		return nil, err
+	}
+	if f.log == nil || f.entries == 0 { // damaged, and being copied again
+		r.Status, r.NextQueueOffset = NoMatchedMessage, q.QueueOffset
+		return nil, nil
 	}
 	g := &compactedGetter{getter: getter{s: s, q: q, r: r}, c: c, log: f.log, queue: f.queue, end: f.entries, after: f.last + 1}
 	g.at = sort.Search(f.entries, func(i int) bool { return f.entry(i).queueOffset >= q.QueueOffset })

@@ -58,10 +58,19 @@ func (c *compactionLog) healLocked(f *compactionFile, at int) error {
 		f.last, f.end = last, pos
 	}
 	f.entries = n
-	if err := errors.Join(f.log.flush(0, f.end), f.queue.flush(0, int64(n)*batchEntryBytes)); err != nil {
+	used := int64(n) * batchEntryBytes
+	if full := used + batchEntryBytes; f.torn() || full > f.queueBytes {
+	} else if _, err := readRecord(f.log, f.end, f.log.size, false, &m); errors.Is(err, codec.ErrBlank) {
+		if err := f.queue.extend(full, 64<<10); err != nil {
+			return err
+		}
+		putBatchEntry(f.queue.data[used:], endOfEntries)
+		used = full
+	}
+	if err := errors.Join(f.log.flush(0, f.end), f.queue.flush(0, used)); err != nil {
 		return err
 	}
-	if err := f.queue.zeroFrom(int64(n) * batchEntryBytes); err != nil {
+	if err := f.queue.zeroFrom(used); err != nil {
 		return err
 	}
 	return c.copyAgainLocked(f, before > n || f.torn(), inLog, inQueue)

@@ -254,17 +254,17 @@ func (c *compactionLog) verifyTailLocked(trustedMs int64) error {
 		if err := c.mapLocked(f); err != nil {
 			return err
 		}
-		at := sort.Search(f.entries, func(k int) bool { return f.entry(k).storeMs > trustedMs })
-		for ; at < f.entries; at++ {
-			e := f.entry(at)
-			var m codec.Message
-			n, err := int64(0), ErrCorrupt
-			if e.record(f.log) != nil {
-				n, err = readRecord(f.log, e.physOffset-f.base, f.log.size, true, &m)
+		from := sort.Search(f.entries, func(k int) bool { return f.entry(k).storeMs > trustedMs })
+		if at := f.firstBadRecord(from); at < f.entries {
+			if err := c.healLocked(f, at); err != nil {
+				return err
 			}
-			if err != nil || n != int64(e.size) {
-				return c.healLocked(f, at)
-			}
+		}
+		if i >= len(c.row.files) || c.row.files[i] != f {
+			return nil
+		}
+		if missing, ok := c.firstHole(f, from); ok {
+			return c.cutLocked(missing)
 		}
 		// The next checkpoint vouches for what was found here.
 		if err := errors.Join(f.log.flush(0, f.end), f.queue.flush(0, int64(f.entries)*batchEntryBytes)); err != nil {
@@ -272,6 +272,40 @@ func (c *compactionLog) verifyTailLocked(trustedMs int64) error {
 		}
 	}
 	return nil
+}
+
+// firstBadRecord reads the records of a mapped file from an entry on and returns the first one that is not whole.
+func (f *compactionFile) firstBadRecord(from int) int {
+	var m codec.Message
+	for at := from; at < f.entries; at++ {
+		e := f.entry(at)
+		if e.record(f.log) == nil {
+			return at
+		}
+		if n, err := readRecord(f.log, e.physOffset-f.base, f.log.size, true, &m); err != nil || n != int64(e.size) {
+			return at
+		}
+	}
+	return f.entries
+}
+
+// firstHole returns the first queue offset that is missing before an entry of f, or one behind it: not because compaction
+// left it out, and the commit log has it. A file whose name did not reach the disk leaves such a hole.
+func (c *compactionLog) firstHole(f *compactionFile, from int) (missing int64, ok bool) {
+	compacted := c.all.positions.get(c.q.topic, c.q.id)
+	inLog, inQueue := c.q.minOffset(c.all.log.minPhys()), c.q.max.Load()
+	last := c.lastBefore(f)
+	if from > 0 && from <= f.entries {
+		last = f.entry(from - 1).queueOffset
+	}
+	for at := from; at < f.entries; at++ {
+		e := f.entry(at)
+		if next := last + 1; e.queueOffset != next && next > compacted && next >= inLog && next < inQueue {
+			return next, true
+		}
+		last = e.queueOffset
+	}
+	return 0, false
 }
 
 // agreeLocked cuts off what the commit log has lost. A log whose records are not those of the queue belonged to a deleted

@@ -317,7 +317,11 @@ func (s *Store) MaxQueueOffset(topic string, queueID int32) int64 {
 	if q == nil {
 		return 0
 	}
-	return q.max.Load()
+	if n := q.max.Load(); n > 0 || q.compaction == nil {
+		return n
+	}
+	_, most := q.compaction.bounds() // more than 0 when the queue was lost
+	return most
 }
 
 // InMemory reports whether physOffset lies in the hot window behind the end of the log, and in the log. Apache:
