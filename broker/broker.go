@@ -346,6 +346,9 @@ func (b *Broker) startServices(cfg Config) error {
 		}
 	})
 	s.run(func(ctx context.Context) { b.store.Retain(ctx, cfg.CleanInterval) })
+	if cfg.ScrubBytesPerSecond > 0 {
+		s.run(func(ctx context.Context) { b.scrub(ctx, cfg.scrubOptions()) })
+	}
 	b.startTimer(cfg)
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
 	s.every(popPeriod, func() { b.processor.TickPop(time.Now()) })

@@ -127,6 +127,7 @@ type Config struct {
 	HTTP HTTPConfig
 	CompactionConfig
 	RetentionConfig
+	ScrubConfig
 }
 
 // DefaultConfig gives Java's defaults.
@@ -163,7 +164,7 @@ func DefaultConfig() Config {
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000, MaxLMQs: 20000,
 		HTTP:             HTTPConfig{Exporter: exporterNone, Port: 5557},
-		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(),
+		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(), ScrubConfig: defaultScrubConfig(),
 	}
 }
 

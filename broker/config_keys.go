@@ -119,6 +119,8 @@ var keyTable = codec.SettingKeys[Config]{
 	"diskSpaceWarningLevelRatio":   percent(func(c *Config) *int { return &c.DiskWarningRatio }),
 	"cleanFileForciblyEnable":      codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.CleanForcibly })),
 	"commitLogMaxBytes":            codec.LiveKey(codec.NumberKey(func(c *Config) *int64 { return &c.CommitLogMaxBytes }, 0, 1<<62)),
+	"scrubBytesPerSecond":          codec.NumberKey(func(c *Config) *int64 { return &c.ScrubBytesPerSecond }, 0, 1<<40),
+	"scrubIntervalHours":           codec.DurationKey(func(c *Config) *time.Duration { return &c.ScrubInterval }, time.Hour, time.Hour),
 	"keepUnconsumedEnable":         codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.KeepUnconsumedEnable })),
 
 	"enableCompaction":           codec.BoolKey(func(c *Config) *bool { return &c.CompactionEnable }),

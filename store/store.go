@@ -154,6 +154,7 @@ type Store struct {
 	flusher    *flusher
 	cleaner    *cleaner
 	lock       *dirLock
+	scrubbed   ScrubCounts
 	lmqPuts    sync.Pool // of *lmqPut
 
 	warmFrom int64 // physical offset behind which pages were read or written since Open
