@@ -130,6 +130,9 @@ var (
 	kindCheckpoint = fileKind{"checkpoint", (*dumper).checkpointFile}
 	kindJSON       = fileKind{"JSON", (*dumper).jsonFile}
 	kindText       = fileKind{"text", (*dumper).textFile}
+	kindTimerLog   = fileKind{"timer log", (*dumper).timerLogFile}
+	kindTimerWheel = fileKind{"timer wheel", (*dumper).timerWheelFile}
+	kindTimerCheck = fileKind{"timer checkpoint", (*dumper).timerCheckFile}
 )
 
 // kindOf tells what a file is, by its path and, where that does not say, by its first bytes.
@@ -151,6 +154,10 @@ func kindOf(path string) (fileKind, error) {
 		return kindIndex, nil
 	case name == "checkpoint":
 		return kindCheckpoint, nil
+	case name == "timerwheel":
+		return kindTimerWheel, nil
+	case name == "timercheck", name == "timercheck"+bakSuffix:
+		return kindTimerCheck, nil
 	case name == "abort", name == "lock", name == "position-checkpoint", strings.HasPrefix(name, "epochFileCheckpoint"), strings.HasPrefix(name, "brokerIdentity"):
 		return kindText, nil
 	case len(text) > 0 && (text[0] == '{' || text[0] == '['):
@@ -169,6 +176,9 @@ func segmentKind(path string, head []byte) (fileKind, error) {
 		{"commitlog", 1, kindLog},
 		{"consumequeue", 3, kindQueue},
 		{"batchconsumequeue", 3, kindBatchQueue},
+		{"timerlog", 1, kindTimerLog},
+		{"compactionLog", 3, kindLog},
+		{"compactionCq", 3, kindBatchQueue},
 	} {
 		dir := path
 		for range p.up {

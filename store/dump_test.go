@@ -105,6 +105,13 @@ func TestDumpText(t *testing.T) {
 			"preparedTransactionOffset=0 bodyCRC=%d properties={MSG_REGION=DefaultRegion, UNIQ_KEY=%s, CLUSTER=FixtureCluster, TAGS=%s, KEYS=%s, WAIT=true, "+
 			"TRACE_ON=true} bodyLength=15 body=\"async message 0\"\n", first.Size, first.Topic, first.QueueID, first.StoreTimestamp, first.StoreHost,
 			first.BornTimestamp, first.BornHost, first.Magic, first.BodyCRC, first.UniqKey, first.Tags, first.Keys)},
+		// As Apache's classes list them: 27 units, the first two, and the slots they are in.
+		{"timerlog", DumpOptions{Limit: 2}, "# 00000000000000000000 (timer log)\n" +
+			"position=0 pos=0 previous=-1 magic=1 roll=false delete=false writeTimestamp=1795225749000 delayMs=2000 time=2026-11-21T01:49:11.000Z physOffset=19503 size=361 topicHash=1217058163\n" +
+			"position=52 pos=52 previous=-1 magic=1 roll=false delete=false writeTimestamp=1795225749000 delayMs=4000 time=2026-11-21T01:49:13.000Z physOffset=19864 size=342 topicHash=1217058163\n"},
+		{"timerwheel", DumpOptions{From: 179351, Limit: 1}, "slot=179351 pos=5739232 unit=1795225751 first=0 last=0 count=1 magic=0\n"},
+		{"config/timercheck", DumpOptions{}, "readTimestamp=1795228712000 readTime=2026-11-21T02:38:32.000Z timerLogPosition=1404 queueOffset=27 masterQueueOffset=27 " +
+			"stateVersion=0 versionTimestamp=1795228712952 versionCounter=1211\n"},
 		{"consumequeue/FxGo/0", DumpOptions{From: 1, Limit: 2, QueueID: -1}, "# 00000000000000000000 (consume queue)\n" +
 			"queueOffset=1 pos=20 physOffset=2168888 size=111 tagsCode=-726516768\nqueueOffset=2 pos=40 physOffset=2168999 size=111 tagsCode=-726516768\n"},
 		{"checkpoint", DumpOptions{}, "logTimeMs=1795228675916 logTime=2026-11-21T02:37:55.916Z queueTimeMs=1795228675916 queueTime=2026-11-21T02:37:55.916Z " +
@@ -115,6 +122,7 @@ func TestDumpText(t *testing.T) {
 	} {
 		require.Equal(t, c.want, dumpText(t, filepath.Join(dir, c.path), c.opts), c.path)
 	}
+	require.Equal(t, 27, strings.Count(dumpText(t, filepath.Join(dir, "timerlog"), DumpOptions{}), "position="))
 	topics, err := os.ReadFile(filepath.Join(dir, "config/topics.json"))
 	require.NoError(t, err)
 	require.Equal(t, string(topics)+"\n", dumpText(t, filepath.Join(dir, "config/topics.json"), DumpOptions{}))

@@ -16,7 +16,7 @@ func dumpCommand() *cobra.Command {
 		Use:   "dump FILE|DIR",
 		Short: "Show what any file of a store holds, in words or as JSON",
 		Long: `Show what any file of a store holds, in words or as JSON lines: commit log, consume queue, batch consume queue, index,
-checkpoint, tables, and Apogee's own files. What a file is, its place and its first bytes say. Of a directory every
+checkpoint, timer log, timer wheel, compaction log, tables, and Apogee's own files. What a file is, its place and its first bytes say. Of a directory every
 known file is shown. Damage is a row of its own; the rest is shown behind it. Times are UTC.
 
 Exit code: 0 shown, 2 it could not be shown.`,
