@@ -24,7 +24,7 @@ func (c *ScrubConfig) scrubOptions() store.ScrubOptions {
 
 // scrub runs until ctx ends.
 func (b *Broker) scrub(ctx context.Context, opts store.ScrubOptions) {
-	if err := b.store.Scrub(ctx, opts); err != nil && !errors.Is(err, context.Canceled) {
+	if err := b.store.Scrub(ctx, opts); !errors.Is(err, context.Canceled) {
 		b.log.Error("scrub of the commit log has ended", "err", err)
 	}
 }

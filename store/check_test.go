@@ -329,3 +329,13 @@ func TestCheckBatchQueues(t *testing.T) {
 	r, _ = checkStore(t, o.Dir)
 	require.False(t, r.Whole())
 }
+
+// Light message queues, extended entries and compaction topics of Apache's.
+func TestCheckMoreOfApache(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"extras", "compaction-written", "compaction-compacted", "compaction-more"} {
+		r, found := checkStore(t, unpackFixture(t, name, ""))
+		require.True(t, r.Whole(), "%s\n%s", name, findingText(found))
+		require.NotZero(t, r.Records)
+	}
+}

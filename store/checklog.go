@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -189,7 +190,7 @@ type lostQueue struct {
 
 // noteLost counts a record whose queue is not there at all; of deleted topics that is as it should be.
 func (c *checker) noteLost(s *logFileCheck, pos int64, m *codec.Message) {
-	if !c.topicKnown(s.topic) {
+	if !c.topicKnown(s.topic) || strings.HasPrefix(s.topic, "%LMQ%") { // Java gives what is sent to one directly no queue
 		return
 	}
 	c.lostMu.Lock()
