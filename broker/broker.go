@@ -175,6 +175,7 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	}
 	b.pop, err = store.OpenPop(b.store, b.offsets, store.PopOptions{
 		TableOptions: tables, Cluster: cfg.ClusterName, BrokerName: cfg.Name, Queues: int(cfg.ReviveQueueNum),
+		TimerReached: b.timerReached,
 	})
 	if err != nil {
 		return err

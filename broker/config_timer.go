@@ -54,3 +54,15 @@ func (b *Broker) startTimer(cfg Config) {
 	})
 	b.services.every(cfg.TimerFlushInterval, b.logged("flush the timer", b.timer.Flush))
 }
+
+// timerReached tells up to when the timer has delivered.
+func (b *Broker) timerReached() time.Time {
+	if b.timer == nil {
+		return time.Now()
+	}
+	status := b.timer.Status()
+	if status.OffsetBehind > 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(-status.ReadBehind)
+}

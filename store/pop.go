@@ -77,6 +77,10 @@ type Pop struct {
 	free    sync.Pool    // of *popCheckpoint
 	// openedMs is when this process began: deliveries before may be known to Java's timer only.
 	openedMs int64
+	// wheelEnd is where the queue of timer messages ended then.
+	wheelEnd int64
+	// timerReachedMs is what TimerReached said at timerAskedMs.
+	timerReachedMs, timerAskedMs atomic.Int64
 
 	orders popOrders
 
@@ -199,6 +203,7 @@ func OpenPop(s *Store, offsets *Offsets, opts PopOptions) (*Pop, error) {
 	for i := range p.shards {
 		p.shards[i].groups = make(map[string]*PopGroup)
 	}
+	p.wheelEnd = s.MaxQueueOffset(TopicWheelTimer, 0)
 	for i := range opts.Queues {
 		p.logs = append(p.logs, &popLog{pop: p, id: int32(i)})
 	}

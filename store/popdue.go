@@ -52,12 +52,19 @@ func (l *popLog) peekDue(nowMs int64) (popKey, *PopQueue, bool) {
 // timerPast reports whether what Java's timer held up to dueMs has been delivered: acks among it. Apache: PopReviveService waits
 // for its timer in the same way.
 func (p *Pop) timerPast(dueMs int64) bool {
-	reached := p.opts.Now().UnixMilli()
-	if p.opts.TimerReached != nil {
-		reached = p.opts.TimerReached().UnixMilli()
+	nowMs := p.opts.Now().UnixMilli()
+	if p.opts.TimerReached == nil {
+		return nowMs >= dueMs+foreignGraceMs
 	}
-	return reached >= dueMs+foreignGraceMs
+	if asked := p.timerAskedMs.Load(); nowMs-asked >= timerAskMs {
+		p.timerAskedMs.Store(nowMs)
+		p.timerReachedMs.Store(p.opts.TimerReached().UnixMilli())
+	}
+	return p.timerReachedMs.Load() >= dueMs+foreignGraceMs
 }
+
+// timerAskMs is how often the timer is asked how far it is; it has to count for that.
+const timerAskMs = 500
 
 // foreignGraceMs is how much later than its due time Java's timer may deliver an ack: its precision, and the second by which it
 // delivers checkpoints early.

@@ -21,7 +21,7 @@ type popLog struct {
 	due         popDue
 	tail        int64 // the newest record known to be in
 
-	committed int64 // only Tick uses it
+	committed, scanned int64 // only Tick uses them
 }
 
 // put appends a checkpoint and lists it.

@@ -17,6 +17,8 @@ type popReplay struct {
 	got    GetResult
 	// resets are the queues whose cursor was set by a reset.
 	resets map[*PopQueue]bool
+	// foreignOnly passes over the records that this process writes itself.
+	foreignOnly bool
 }
 
 func (p *Pop) recover() error {
@@ -67,6 +69,7 @@ func (r *popReplay) log(l *popLog) error {
 		}
 		at = max(next, at+1)
 	}
+	l.scanned = at
 	return nil
 }
 
@@ -83,6 +86,9 @@ func (r *popReplay) some(l *popLog, from int64) (next int64, err error) {
 				return 0, err
 			}
 			part = part[n:]
+			if r.foreignOnly && !isForeign(&r.record) {
+				continue
+			}
 			r.p.apply(l, &r.record, r.resets)
 		}
 	}
@@ -229,6 +235,29 @@ func (q *PopQueue) supersede() {
 		}
 		if bits&^c.acked != 0 {
 			q.mark(c, bits, 0)
+		}
+	}
+}
+
+// popForeignBatch is how many records of a revive queue one Tick looks at.
+const popForeignBatch = 10_000
+
+// readForeign takes in what Java's timer messages have brought into the revive topic since: checkpoints and acks of a Java broker
+// that had the store before. Without a timer message from before this process there can be none.
+func (p *Pop) readForeign() {
+	if p.wheelEnd == 0 {
+		return
+	}
+	r := popReplay{p: p, foreignOnly: true}
+	for _, l := range p.logs {
+		most := p.store.MaxQueueOffset(p.topic, l.id)
+		for n := 0; l.scanned < most && n < popForeignBatch; n++ {
+			next, err := r.some(l, l.scanned)
+			if err != nil {
+				p.opts.Logger.Warn("read deliveries of another broker", "topic", p.topic, "queue", l.id, "offset", l.scanned, "err", err)
+				return
+			}
+			l.scanned = max(next, l.scanned+1)
 		}
 	}
 }

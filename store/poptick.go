@@ -31,6 +31,7 @@ func (p *Pop) Tick(now time.Time) {
 	if !p.await.pending {
 		p.collect()
 	}
+	p.readForeign()
 	for _, l := range p.logs {
 		p.carryLong(l)
 	}

@@ -87,6 +87,7 @@ public final class Scenarios {
         Map<String, Scenario> all = new LinkedHashMap<>();
         RetryScenarios.addTo(all);
         ResetScenarios.addTo(all);
+        PopScenarios.addTo(all);
         CodecScenarios.addTo(all);
         OrderlyScenarios.addTo(all);
         PushScenarios.addTo(all);
