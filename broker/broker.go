@@ -34,6 +34,9 @@ const holdPeriod = 50 * time.Millisecond
 // transactionsPeriod is how often transactions are looked at.
 const transactionsPeriod = 100 * time.Millisecond
 
+// transactionCountsPeriod is how often the counts of open transactions are written. Apache: transactionMetricFlushInterval.
+const transactionCountsPeriod = 10 * time.Second
+
 // clientsPeriod is how often clients that have gone silent are looked for. Apache: ClientHousekeepingService.
 const clientsPeriod = 10 * time.Second
 
@@ -356,6 +359,7 @@ func (b *Broker) startServices(cfg Config) error {
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
 	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))
+	s.every(transactionCountsPeriod, b.logged("persist counts of transactions", b.txn.PersistCounts))
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist ordered pops", b.pop.PersistOrders))
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist consumer offsets", b.offsets.Persist))
 	s.every(cfg.FlushDelayOffsetsInterval, b.logged("persist delay offsets", b.schedule.Persist))

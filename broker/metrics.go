@@ -93,6 +93,9 @@ func (m *metrics) broker(s series) {
 	}
 	s.gauge("apogee_parked_pulls", float64(b.processor.ParkedPulls()))
 	s.gauge("apogee_open_transactions", float64(b.txn.Open()))
+	for topic, count := range b.txn.OpenByTopic() {
+		s.gauge("rocketmq_half_messages", float64(count.Count), topic)
+	}
 }
 
 func (m *metrics) store(s series) {

@@ -12,6 +12,7 @@ var families = []struct{ name, labels, help string }{
 	{"rocketmq_throughput_out_total", "topic consumer_group is_system", "Bytes of the messages sent to consumers"},
 	{"rocketmq_message_size", "topic message_type is_system", "Sizes of the messages stored, in bytes"},
 	{"rocketmq_send_to_dlq_messages_total", "topic consumer_group is_system", "Messages that became dead letters"},
+	{"rocketmq_half_messages", "topic", "Transactions without a decision, seen a second after they began"},
 	{"rocketmq_commit_messages_total", "topic", "Transactions committed"},
 	{"rocketmq_rollback_messages_total", "topic", "Transactions rolled back"},
 	{"rocketmq_finish_message_latency_milliseconds", "topic", "From the birth of messages to the commit of their transactions, in seconds"},

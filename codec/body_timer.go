@@ -4,13 +4,22 @@ package codec
 // time. Apache: TimerMetrics.TimerMetricsSerializeWrapper.
 type TimerMetrics struct {
 	DataVersion DataVersion            `json:"dataVersion"`
-	TimingCount map[string]TimerMetric `json:"timingCount"`
+	TimingCount map[string]TopicCount `json:"timingCount"`
 
 	Unknown UnknownFields `json:"-"`
 }
 
-// TimerMetric is the number of one topic's messages that wait, and when it last changed. Apache: TimerMetrics.Metric.
-type TimerMetric struct {
+// TransactionMetrics is config/transactionMetrics: how many transactions of each topic are open. Apache:
+// TransactionMetrics.TransactionMetricsSerializeWrapper.
+type TransactionMetrics struct {
+	DataVersion      DataVersion           `json:"dataVersion"`
+	TransactionCount map[string]TopicCount `json:"transactionCount"`
+
+	Unknown UnknownFields `json:"-"`
+}
+
+// TopicCount is a number of one topic's messages, and when it last changed. Apache: TimerMetrics.Metric, TransactionMetrics.Metric.
+type TopicCount struct {
 	Count       int64 `json:"count"`
 	TimestampMs int64 `json:"timeStamp"`
 }

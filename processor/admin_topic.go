@@ -187,6 +187,7 @@ func (p *Processor) deleteTopic(req *remoting.Request) (*codec.Command, error) {
 		if p.opts.Timer != nil {
 			p.opts.Timer.RemoveTopic(name)
 		}
+		p.opts.Txn.RemoveTopic(name)
 		if err := p.store.DeleteTopic(name); err != nil {
 			return nil, err
 		}

@@ -85,7 +85,7 @@ type Timer struct {
 	store     *Store
 	log       *timerLog
 	wheel     *timerWheel
-	metrics   *timerMetrics
+	metrics   *topicCounts
 	checkPath string
 	own       *jsonFile     // apogee/timer.json
 	wake      chan struct{} // holds one token
@@ -249,7 +249,10 @@ func (t *Timer) Pause(enqueue, dequeue bool) {
 func (t *Timer) Stats() *TimerStats { return &t.stats }
 
 // Metrics returns how many messages of each topic wait, as GET_TIMER_METRICS answers it. It is the caller's.
-func (t *Timer) Metrics() codec.TimerMetrics { return t.metrics.snapshot() }
+func (t *Timer) Metrics() codec.TimerMetrics {
+	counts, version := t.metrics.snapshot()
+	return codec.TimerMetrics{DataVersion: version, TimingCount: counts}
+}
 
 // RemoveTopic forgets the count of a deleted topic.
 func (t *Timer) RemoveTopic(topic string) { t.metrics.remove(topic) }

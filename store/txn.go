@@ -55,6 +55,7 @@ type Txn struct {
 	offsets *Offsets
 	opts    TxnOptions
 	path    string
+	counts  *topicCounts // of open ones
 	seed    maphash.Seed // of the keys
 	full    atomic.Bool
 
@@ -94,6 +95,7 @@ type openHalf struct {
 	physOffset int64
 	key        uint64
 	dueMs      int64 // when it is to be looked at
+	topic      string
 }
 
 // endedHalf is a decided half; its key is 0 when only its op message is known.
@@ -127,6 +129,7 @@ func OpenTxn(s *Store, o *Offsets, opts TxnOptions) (*Txn, error) {
 		seed: maphash.MakeSeed(), open: make(map[int64]openHalf), live: make(map[uint64]int64), own: make(map[int64]struct{}), ended: make(map[uint64]struct{}),
 		decided: make(map[int64]opState), begun: make(map[int64]int64),
 	}
+	t.counts = openTransactionMetrics(filepath.Join(s.opts.Dir, "config", "transactionMetrics"), opts.TableOptions)
 	if err := t.rebuild(); err != nil {
 		return nil, fmt.Errorf("read open transactions: %w", err)
 	}
@@ -142,6 +145,18 @@ func (t *Txn) Open() int {
 	defer t.mu.Unlock()
 	return len(t.open)
 }
+
+// OpenByTopic returns how many open halves were read of each topic, and when that last changed.
+func (t *Txn) OpenByTopic() map[string]codec.TopicCount {
+	counts, _ := t.counts.snapshot()
+	return counts
+}
+
+// RemoveTopic forgets the count of a topic that is deleted.
+func (t *Txn) RemoveTopic(topic string) { t.counts.remove(topic) }
+
+// PersistCounts writes config/transactionMetrics if a count changed. Apache: TransactionMetricsFlushService.
+func (t *Txn) PersistCounts() error { return t.counts.persist() }
 
 // Half returns the half message whose record begins at physOffset. ErrNotFound when there is no record, or one that is no
 // half; ErrWouldBlock without wait when reading it may have to wait for a disk.
@@ -245,6 +260,7 @@ func (t *Txn) closeLocked(queueOffset int64) {
 		return
 	}
 	delete(t.open, queueOffset)
+	t.counts.add([]byte(h.topic), -1, t.opts.Now().UnixMilli())
 	if t.live[h.key] == queueOffset {
 		delete(t.live, h.key)
 	}
@@ -274,6 +290,9 @@ func (t *Txn) rememberLocked(queueOffset int64, state opState) {
 func (t *Txn) addLocked(queueOffset int64, h openHalf, isCopy bool) {
 	if other, ok := t.live[h.key]; ok && other != queueOffset && isCopy {
 		t.closeLocked(other)
+	}
+	if _, known := t.open[queueOffset]; !known {
+		t.counts.add([]byte(h.topic), 1, t.opts.Now().UnixMilli())
 	}
 	t.open[queueOffset] = h
 	t.live[h.key] = queueOffset

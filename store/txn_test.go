@@ -589,3 +589,28 @@ func TestTxnTakesApachesStoreOver(t *testing.T) {
 		})
 	}
 }
+
+// Open transactions are counted by topic in Apache's file; a start counts them anew, whatever the file says.
+func TestTxnCounts(t *testing.T) {
+	t.Parallel()
+	r := newTxnRig(t)
+	count := func() int64 { return r.OpenByTopic()["Orders"].Count }
+	a, _ := r.half("a"), r.half("b")
+	require.Eventually(t, func() bool { r.pass(time.Second); return count() == 2 }, time.Minute, time.Millisecond)
+	r.pass(40 * time.Second)
+	require.EqualValues(t, 2, count(), "a copy takes the place of the half")
+	r.rollback(a.PhysOffset)
+	require.EqualValues(t, 1, count())
+	r.pass(4 * time.Second) // the op message is written
+	require.NoError(t, r.PersistCounts())
+	path := filepath.Join(r.opts.Dir, "config", "transactionMetrics")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Regexp(t, `^\{"dataVersion":\{"counter":\d+,"stateVersion":0,"timestamp":\d+\},"transactionCount":\{"Orders":\{"count":1,"timeStamp":\d+\}\}\}$`, string(text))
+
+	require.NoError(t, os.WriteFile(path, []byte(`{"transactionCount":{"Orders":{"count":99}}}`), 0o644))
+	r.crash()
+	require.Eventually(t, func() bool { r.pass(time.Second); return count() == 1 }, time.Minute, time.Millisecond)
+	r.RemoveTopic("Orders")
+	require.NotContains(t, r.OpenByTopic(), "Orders")
+}

@@ -184,7 +184,7 @@ func (t *Txn) replace(queueOffset int64, h *Half, m *Message, rest time.Duration
 	t.closeLocked(queueOffset)
 	t.own[put.QueueOffset] = struct{}{}
 	dueMs := now.Add(max(rest, time.Millisecond)).UnixMilli()
-	t.addLocked(put.QueueOffset, openHalf{physOffset: put.PhysOffset, key: h.key, dueMs: dueMs}, true)
+	t.addLocked(put.QueueOffset, openHalf{physOffset: put.PhysOffset, key: h.key, dueMs: dueMs, topic: h.RealTopic}, true)
 	t.mu.Unlock()
 	if ask != nil {
 		ask(h.check(m, &put))

@@ -193,5 +193,5 @@ func (t *Txn) Close() error {
 		return fmt.Errorf("write what transactions were decided: %w", err)
 	}
 	t.moveOn(now, true)
-	return nil
+	return t.PersistCounts()
 }

@@ -173,7 +173,7 @@ func (t *Txn) readHalves(now time.Time, timeOut, interval time.Duration) {
 			t.decideLocked(queueOffset, h.key)
 			t.ahead--
 		default:
-			t.addLocked(queueOffset, openHalf{physOffset: h.PhysOffset, key: h.key, dueMs: h.dueMs(timeOut, interval)}, h.isCopy())
+			t.addLocked(queueOffset, openHalf{physOffset: h.PhysOffset, key: h.key, dueMs: h.dueMs(timeOut, interval), topic: h.RealTopic}, h.isCopy())
 		}
 		t.readTo = queueOffset + 1
 		t.mu.Unlock()
