@@ -31,6 +31,12 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
+// waitFlushed waits until all that is written is flushed.
+func waitFlushed(t testing.TB, s *Store) {
+	t.Helper()
+	require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, time.Minute, time.Millisecond)
+}
+
 func TestScrub(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)
@@ -39,8 +45,7 @@ func TestScrub(t *testing.T) {
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	s := openTestStore(t, o)
 	list := putMany(t, s, "T", 0, 1000, 100)
-	s.flusher.log()
-	require.Equal(t, s.Written(), s.Flushed())
+	waitFlushed(t, s)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -83,7 +88,7 @@ func TestScrubBesideDeletion(t *testing.T) {
 	s := openTestStore(t, o)
 	putMany(t, s, "T", 0, 1000, 100)
 	waitDispatched(t, s)
-	s.flusher.log()
+	waitFlushed(t, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	err := s.Scrub(ctx, ScrubOptions{BytesPerSecond: 1, Interval: time.Hour, Wait: func(ctx context.Context, d time.Duration) error {
