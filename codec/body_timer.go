@@ -3,7 +3,7 @@ package codec
 // TimerMetrics is config/timermetrics and the answer of GET_TIMER_METRICS: how many messages of each topic wait for their
 // time. Apache: TimerMetrics.TimerMetricsSerializeWrapper.
 type TimerMetrics struct {
-	DataVersion DataVersion            `json:"dataVersion"`
+	DataVersion DataVersion           `json:"dataVersion"`
 	TimingCount map[string]TopicCount `json:"timingCount"`
 
 	Unknown UnknownFields `json:"-"`
