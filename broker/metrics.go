@@ -10,6 +10,7 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/processor"
 	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/store"
 )
 
 // maxQueueSeries bounds the series of single queues in one scrape; beyond it only groups are shown.
@@ -111,8 +112,26 @@ func (m *metrics) store(s series) {
 	s.gauge("apogee_commitlog_written_offset", float64(written))
 	s.gauge("apogee_commitlog_flushed_offset", float64(flushed))
 	s.gauge("apogee_commitlog_dispatched_offset", float64(dispatched))
+	m.retention(s, st.Metrics())
 	m.latency(s, "apogee_append_latency_seconds", m.b.processor.PutLatency())
 	m.latency(s, "apogee_read_latency_seconds", m.b.processor.GetLatency())
+}
+
+func (m *metrics) retention(s series, r store.Metrics) {
+	s.gauge("apogee_disk_used_ratio", r.LogDiskRatio, "commitlog")
+	s.gauge("apogee_disk_used_ratio", r.QueueDiskRatio, "consumequeue")
+	full := 0.0
+	if r.DiskFull {
+		full = 1
+	}
+	s.gauge("apogee_disk_full", full)
+	s.counter("apogee_deleted_files_total", r.DeletedLogFiles, "commitlog")
+	s.counter("apogee_deleted_files_total", r.DeletedQueueFiles, "consumequeue")
+	s.counter("apogee_deleted_files_total", r.DeletedIndexFiles, "index")
+	s.counter("apogee_deleted_bytes_total", r.DeletedLogBytes, "commitlog")
+	s.counter("apogee_deleted_bytes_total", r.DeletedQueueBytes, "consumequeue")
+	s.counter("apogee_unconsumed_messages_deleted_total", r.UnreadDeleted)
+	s.gauge("apogee_unconsumed_messages_at_risk", float64(r.UnreadAtRisk))
 }
 
 // latency shows a sample of calls; the sum is worked out from the ends of the steps.

@@ -98,8 +98,11 @@ func (d *dispatcher) run(stop <-chan struct{}) {
 	var retry <-chan time.Time
 	for {
 		if retry == nil {
+			stuck := d.stuck.Load() != nil
 			if err := d.drain(); err != nil {
-				d.opts.Logger.Error("messages cannot be made visible", "phys", d.done.Load(), "err", err)
+				if !stuck {
+					d.opts.Logger.Error("messages cannot be made visible, tried again until they can", "phys", d.done.Load(), "err", err)
+				}
 				retry = time.After(dispatchRetry)
 			}
 		}

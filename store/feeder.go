@@ -62,9 +62,15 @@ func (f *feeder) run(stop <-chan struct{}) {
 		}
 		retry = nil
 		f.adapt()
-		if err := f.feed(); err != nil {
-			f.log.opts.Logger.Error("commit log cannot grow", "err", err)
+		failed := f.failed.Load() != nil
+		switch err := f.feed(); {
+		case err != nil:
 			retry = time.After(feedRetry)
+			if !failed {
+				f.log.opts.Logger.Error("commit log cannot grow, tried again until it can", "err", err)
+			}
+		case failed:
+			f.log.opts.Logger.Info("commit log can grow again")
 		}
 		f.fed(f.log.written.Load())
 	}

@@ -27,6 +27,7 @@ type flusher struct {
 	// What follows belongs to runQueues, and to Close after it.
 	check checkpoint
 	saved checkpoint // what the file holds
+	late  bool       // it could not be written for want of space, and that was said
 }
 
 // run flushes the log until stop is closed.
@@ -194,11 +195,14 @@ func (f *flusher) queues(all bool) {
 	}
 	if err := f.check.write(s.opts.Dir, s.opts.Faults); err != nil {
 		if errors.Is(err, ErrNoSpace) {
-			s.opts.Logger.Warn("checkpoint not written", "err", err)
+			if !f.late {
+				s.opts.Logger.Warn("checkpoint not written, tried again until it can be", "err", err)
+			}
+			f.late = true
 			return
 		}
 		s.turnReadOnly(err)
 		return
 	}
-	f.saved = f.check
+	f.saved, f.late = f.check, false
 }

@@ -68,8 +68,13 @@ func abortPath(dir string) string { return filepath.Join(dir, "abort") }
 
 // writeAbort makes the abort file with our process id in it, as Java does.
 func writeAbort(dir string) error {
-	if err := os.WriteFile(abortPath(dir), fmt.Appendf(nil, "%d", os.Getpid()), 0o644); err != nil {
-		return wrapFileError(OpWrite, abortPath(dir), err)
+	path := abortPath(dir)
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d", os.Getpid()), 0o644); err != nil {
+		err = wrapFileError(OpWrite, path, err)
+		// On a full disk its name must do: it is what counts, and retention comes only after the start.
+		if _, missing := os.Stat(path); missing != nil || !errors.Is(err, ErrNoSpace) {
+			return err
+		}
 	}
 	return syncDir(dir)
 }

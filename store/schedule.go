@@ -36,6 +36,7 @@ type ScheduleOptions struct {
 
 // delayLog is what Schedule needs of a Store.
 type delayLog interface {
+	MinPhysOffset() int64
 	MinQueueOffset(topic string, queueID int32) int64
 	MaxQueueOffset(topic string, queueID int32) int64
 	QueueEntry(topic string, queueID int32, queueOffset int64) (physOffset int64, size int32, tagsCode int64, ok bool)
@@ -248,6 +249,9 @@ func (s *Schedule) deliver(q *delayQueue, nowMs int64) (wakeMs int64, err error)
 		if dueMs > nowMs && dueMs <= nowMs+q.restMs {
 			s.start(q)
 			return dueMs, nil
+		}
+		if physOffset < s.log.MinPhysOffset() && s.skipGone(q) { // the entry outlives its record
+			continue
 		}
 		if err := s.deliverOne(physOffset); err != nil {
 			if errors.Is(err, ErrClosed) {

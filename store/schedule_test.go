@@ -41,6 +41,8 @@ func newFakeLog() *fakeLog {
 	}
 }
 
+func (l *fakeLog) MinPhysOffset() int64 { return 0 }
+
 func (l *fakeLog) MinQueueOffset(_ string, queueID int32) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
