@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apogee-mq/apogee/codec"
 )
 
 const (
@@ -216,13 +218,33 @@ func (c *cleaner) round(ctx context.Context, r *Retention, p pressure, most int)
 	return c.trim(ctx)
 }
 
-// head is the oldest segment, and whether it can go: not the last one, and all of it flushed and visible.
+// head is the oldest segment, and whether it can go.
 func (c *cleaner) head() (head *segment, safe bool) {
 	list := c.s.log.all()
 	if len(list) < 2 {
 		return nil, false
 	}
-	return list[0], list[0].end() <= min(c.s.Dispatched(), c.s.Flushed())
+	if !c.s.deletable(list, 0) {
+		c.s.flusher.pokeAll() // the next round finds it flushed
+		return nil, false
+	}
+	return list[0], true
+}
+
+// deletable reports whether segment i of the log may go: not the last one, and all its records flushed, visible, and with queue
+// entries that are on disk. Without those a power cut would make queues shorter than they were.
+func (s *Store) deletable(list []*segment, i int) bool {
+	if i >= len(list)-1 || list[i].end() > min(s.Dispatched(), s.Flushed()) {
+		return false
+	}
+	var m codec.Message
+	next, newestMs := list[i+1], s.log.lastMs.Load()
+	if limit := min(s.Written()-next.base, next.size); limit > 0 {
+		if _, err := readRecord(next, 0, limit, false, &m); err == nil {
+			newestMs = m.StoreTimestampMs
+		}
+	}
+	return newestMs <= s.flusher.queuesMs.Load()
 }
 
 // expired reports whether the file was last modified longer ago than reserved.
@@ -253,14 +275,13 @@ func (c *cleaner) deleteHead(head *segment, forced bool) error {
 	return err
 }
 
-// deleteHead removes up to n segments from the beginning of the log and returns how many it removed: never the last one,
-// and none whose records are not flushed and visible. Readers keep what they hold; queues find their new first offset
-// when they are next asked (queue.minOffset). Apache: CommitLog.deleteExpiredFile.
+// deleteHead removes up to n segments from the beginning of the log and returns how many it removed: only those that are
+// deletable. Readers keep what they hold; queues find their new first offset when they are next asked (queue.minOffset). Apache:
+// CommitLog.deleteExpiredFile.
 func (s *Store) deleteHead(n int) (int, error) {
 	list := s.log.all()
-	safe := min(s.Dispatched(), s.Flushed())
 	may := 0
-	for may < min(n, len(list)-1) && list[may].end() <= safe {
+	for may < n && s.deletable(list, may) {
 		may++
 	}
 	return s.log.deleteHead(may)
@@ -333,7 +354,7 @@ func (c *cleaner) trim(ctx context.Context) error {
 func (q *queue) trim(logMin int64) (files int, bytes int64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.files) > 1 && !q.gone {
+	for len(q.files) > 1 && !q.gone && !q.files[1].fresh { // a queue that lost all its files would begin again at 0
 		f := q.files[0]
 		if files > 0 { // a stop must leave no gap
 			if err := syncDir(q.dir()); err != nil {

@@ -18,7 +18,7 @@ func fillAndDelete(t *testing.T, s *Store) {
 		require.NoError(t, s.PutWait(testMessage("Filler", 0, fmt.Sprintf("%0500d", i)), new(PutResult)))
 		if i%100 == 99 {
 			waitDispatched(t, s)
-			require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, 10*time.Second, time.Millisecond)
+			awaitDeletable(t, s, 100)
 			_, err := s.deleteHead(100)
 			require.NoError(t, err)
 		}

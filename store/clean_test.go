@@ -84,7 +84,7 @@ func (r *cleanRig) fill(n int) {
 		require.NoError(r.t, r.PutWait(testMessage("T", int32(i%2), fmt.Sprintf("%0200d", i)), &put))
 	}
 	waitDispatched(r.t, r.Store)
-	require.Eventually(r.t, func() bool { return r.Flushed() == r.Written() }, 10*time.Second, time.Millisecond)
+	awaitDeletable(r.t, r.Store, n)
 	for _, seg := range r.Store.log.all() {
 		r.touch(seg, r.opts.Now())
 	}

@@ -464,6 +464,9 @@ func (q *queue) cut(hard bool) error {
 	pos := q.end
 	for n := len(q.files); n > 0 && q.files[n-1].base >= pos; n = len(q.files) {
 		f := q.files[n-1]
+		if n == 1 && f.base > 0 {
+			break // retention has deleted those before it: without it the queue would begin again at 0
+		}
 		q.files = q.files[:n-1]
 		q.dropLocked(f)
 		path := filepath.Join(q.dir(), segmentName(f.base))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -63,6 +64,7 @@ type history struct {
 	s     *Store
 	puts  []kept
 	count int
+	gone  map[queueKey]int64 // messages that retention deleted from the front of each queue
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -220,7 +222,10 @@ func (h *history) checkQueues() {
 	t.Helper()
 	waitDispatched(t, h.s)
 	byQueue := make(map[queueKey][]kept)
-	ends := make(map[queueKey]int64)
+	ends := maps.Clone(h.gone)
+	if ends == nil {
+		ends = make(map[queueKey]int64)
+	}
 	for _, k := range h.puts {
 		raw, err := h.s.MessageAt(k.phys)
 		require.NoError(t, err)
@@ -234,8 +239,9 @@ func (h *history) checkQueues() {
 	}
 	for _, topic := range crashTopics {
 		for id := range int32(4) {
-			want := byQueue[queueKey{topic, id}]
+			want, gone := byQueue[queueKey{topic, id}], h.gone[queueKey{topic, id}]
 			require.Equal(t, ends[queueKey{topic, id}], h.s.MaxQueueOffset(topic, id), "%s/%d", topic, id)
+			require.Equal(t, gone, max(h.s.MinQueueOffset(topic, id), 0), "%s/%d", topic, id)
 			got := readQueue(t, h.s, topic, id, 0)
 			require.Len(t, got, len(want))
 			for i, k := range want {

@@ -20,9 +20,12 @@ type flusher struct {
 	waiters flushWaiters
 	wake    chan struct{} // holds one token
 
-	paced    atomic.Int64 // physical offset up to which write-back was begun
-	physicMs atomic.Int64 // store time up to which the log is flushed
-	before   mark         // an end of the log not flushed when it was looked at; belongs to run
+	paced    atomic.Int64  // physical offset up to which write-back was begun
+	physicMs atomic.Int64  // store time up to which the log is flushed
+	queuesMs atomic.Int64  // store time up to which queue entries are flushed
+	all      atomic.Bool   // the next flush of queue files leaves none for later
+	wakeAll  chan struct{} // holds one token
+	before   mark          // an end of the log not flushed when it was looked at; belongs to run
 
 	// What follows belongs to runQueues, and to Close after it.
 	check checkpoint
@@ -55,9 +58,20 @@ func (f *flusher) runQueues(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
+		case <-f.wakeAll:
+			f.queues(f.all.Swap(false))
 		case <-tick.C:
 			f.queues(false)
 		}
+	}
+}
+
+// pokeAll makes runQueues flush all queue files now.
+func (f *flusher) pokeAll() {
+	f.all.Store(true)
+	select {
+	case f.wakeAll <- struct{}{}:
+	default:
 	}
 }
 
@@ -178,6 +192,10 @@ func (f *flusher) queues(all bool) {
 		ms, err = s.compact.flush(all, s.opts.Now().UnixMilli())
 		oldest = min(oldest, ms)
 	}
+	if err == nil {
+		f.check.logicsMs = max(f.check.logicsMs, min(upTo, oldest-1))
+		f.queuesMs.Store(f.check.logicsMs)
+	}
 	if err == nil && s.index.index != nil {
 		var ms int64
 		if ms, err = s.index.index.Flush(); ms > 0 {
@@ -188,7 +206,6 @@ func (f *flusher) queues(all bool) {
 		s.turnReadOnly(err)
 		return
 	}
-	f.check.logicsMs = max(f.check.logicsMs, min(upTo, oldest-1))
 	f.check.physicMs = max(f.check.physicMs, f.physicMs.Load())
 	if f.check == f.saved {
 		return

@@ -48,6 +48,7 @@ func TestReadersWritersAndDeletion(t *testing.T) {
 				for s.Dispatched() < r.EndOffset { // only what is visible may go, and the machine may be busy
 					runtime.Gosched()
 				}
+				s.flusher.pokeAll()
 				removed, err := s.deleteHead(20)
 				deleted.Add(int64(removed))
 				if !noError(t, err) {

@@ -222,7 +222,7 @@ func newStore(opts Options) *Store {
 	s.deleted = &deletions{}
 	s.ends = &queueEnds{}
 	s.dispatcher = newDispatcher(s)
-	s.flusher = &flusher{s: s, wake: make(chan struct{}, 1)}
+	s.flusher = &flusher{s: s, wake: make(chan struct{}, 1), wakeAll: make(chan struct{}, 1)}
 	s.cleaner = newCleaner(s)
 	s.flusher.waiters.timeout = opts.SyncFlushTimeout
 	s.log.feeder.fed = s.flusher.pace
@@ -300,6 +300,7 @@ func (s *Store) continueAt(r *recovery) error {
 	s.warmFrom = r.from
 	c := &s.flusher.check // what it vouched for may be lost
 	c.physicMs, c.logicsMs = min(c.physicMs, r.lastMs), min(c.logicsMs, r.lastMs)
+	s.flusher.queuesMs.Store(c.logicsMs)
 	if !r.clean || len(r.redo) > 0 {
 		s.flusher.queues(true)
 	}
