@@ -105,7 +105,7 @@ func (h *history) forgetHead(physOffset int64) {
 	n := 0
 	for n < len(h.puts) && h.puts[n].phys < physOffset {
 		if k := h.puts[n]; k.queued {
-			h.gone[queueKey{k.topic, k.queueID}]++
+			h.gone[queueKey{k.topic, k.queueID}] += k.count
 		}
 		n++
 	}
