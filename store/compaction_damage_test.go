@@ -126,6 +126,50 @@ func TestCompactionCrashKill(t *testing.T) {
 	})
 }
 
+// After a power cut the newest value of each key is there of all that was flushed: bytes that were not are any.
+func TestCompactionCrashPowerCut(t *testing.T) {
+	t.Parallel()
+	eachCrashSeed(t, func(t *testing.T, seed uint64) {
+		h := newCompactedHistory(t, seed)
+		h.open()
+		for range 3 {
+			h.run(h.rnd.IntN(200))
+			flushed := h.s.Flushed()
+			fates := append(h.queueFates(), h.compactionFates()...)
+			h.crash(func(dir string) { h.cutPower(dir, flushed, fates) })
+			h.open()
+			require.GreaterOrEqual(t, h.s.Written(), flushed)
+			h.forgetLost()
+			h.check()
+		}
+		require.NoError(t, h.s.Close())
+		h.open()
+		h.check()
+		require.NoError(t, h.s.Close())
+	})
+}
+
+// compactionFates are what a power cut may take from compaction files.
+func (h *compactedHistory) compactionFates() (list []queueFate) {
+	h.s.compact.each(func(c *compactionLog) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, f := range c.row.files {
+			for _, half := range []struct {
+				dir  string
+				dirt byteRange
+			}{{c.row.logDir, f.dirtyLog}, {c.row.queueDir, f.dirtyQueue}} {
+				name, err := filepath.Rel(h.o.Dir, filepath.Join(half.dir, segmentName(f.base)))
+				require.NoError(h.t, err)
+				if half.dirt.size() > 0 {
+					list = append(list, queueFate{name, half.dirt.from, half.dirt.to, f.fresh})
+				}
+			}
+		}
+	})
+	return list
+}
+
 // The same history with compactions, stops and other file sizes leaves the same newest values as without.
 func TestCompactionChangesNoNewestValue(t *testing.T) {
 	t.Parallel()

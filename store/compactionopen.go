@@ -120,7 +120,7 @@ func (c *compactionLog) load(trustedMs int64) error {
 		}
 	}
 	_, most := c.boundsLocked()
-	c.next = max(c.next, most)
+	c.next = most
 	c.all.positions.bound(c.q.topic, c.q.id, most)
 	if c.next < c.q.max.Load() {
 		c.fallBehindLocked()
@@ -300,7 +300,7 @@ func (c *compactionLog) firstHole(f *compactionFile, from int) (missing int64, o
 	}
 	for at := from; at < f.entries; at++ {
 		e := f.entry(at)
-		if next := last + 1; e.queueOffset != next && next > compacted && next >= inLog && next < inQueue {
+		if next := max(last, compacted) + 1; e.queueOffset > next && next >= inLog && next < inQueue {
 			return next, true
 		}
 		last = e.queueOffset
