@@ -113,6 +113,9 @@ func (m *metrics) store(s series) {
 	s.gauge("apogee_commitlog_flushed_offset", float64(flushed))
 	s.gauge("apogee_commitlog_dispatched_offset", float64(dispatched))
 	m.retention(s, st.Metrics())
+	scrubbed := st.ScrubCounts()
+	s.counter("apogee_scrubbed_bytes_total", scrubbed.Bytes.Load())
+	s.counter("apogee_scrub_damaged_total", scrubbed.Damaged.Load())
 	m.latency(s, "apogee_append_latency_seconds", m.b.processor.PutLatency())
 	m.latency(s, "apogee_read_latency_seconds", m.b.processor.GetLatency())
 }

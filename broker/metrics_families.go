@@ -41,6 +41,8 @@ var families = []struct{ name, labels, help string }{
 	{"apogee_deleted_bytes_total", "kind", "Bytes of the files deleted by retention"},
 	{"apogee_unconsumed_messages_deleted_total", "", "Messages deleted before a group with members had consumed them, once for each group"},
 	{"apogee_unconsumed_messages_at_risk", "", "Messages that groups with members have not consumed and that may be deleted within the hour"},
+	{"apogee_scrubbed_bytes_total", "", "Bytes of the log that were read again and compared with their checksums"},
+	{"apogee_scrub_damaged_total", "", "Places of the log without a whole record; one that is met again in the next pass counts again"},
 	{"apogee_append_latency_seconds", "", "Appends to the log, one in 16 of them"},
 	{"apogee_read_latency_seconds", "", "Reads for pulls, one in 16 of them"},
 	{"apogee_consumer_queue_lag_messages", "consumer_group topic queue_id", "Messages of a queue without a committed offset"},
