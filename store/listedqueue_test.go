@@ -44,7 +44,7 @@ func TestListedQueues(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(t, 7)
-			h.o.QueueSegmentEntries = 20
+			h.o.QueueSegmentEntries = 10 // each queue gets more than one file
 			h.open()
 			h.run(600)
 			require.NoError(t, h.s.Close())
