@@ -424,7 +424,7 @@ func (q *queue) findEndLocked(trimPhys int64) (err error) {
 	if err != nil {
 		return err
 	}
-	if pos := q.end - width; pos >= first && torn(pos) {
+	if pos := q.end - width; pos >= first && q.tornLocked(pos) {
 		e, err := tail.entryAt(pos)
 		if err != nil {
 			return err

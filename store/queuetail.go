@@ -80,7 +80,7 @@ func (t *queueTail) search(first, limit int64, past func(e entry) bool) (int64, 
 		if past(e) {
 			return true
 		}
-		if pos == t.q.files[0].base || !torn(pos) {
+		if !t.q.tornLocked(pos) {
 			return false
 		}
 		before, err := t.entryAt(pos - width)
