@@ -10,6 +10,7 @@ const (
 	codeCreateTopic            = 17
 	codeGetAllTopicConfig      = 21
 	codeGetAllConsumerOffset   = 43
+	codeGetAllDelayOffset      = 45
 	codeUpdateBrokerConfig     = 25
 	codeGetBrokerConfig        = 26
 	codeGetBrokerRuntimeInfo   = 28

@@ -18,7 +18,7 @@ func TestDamagedLog(t *testing.T) {
 	if needTarget(t) != Apogee {
 		t.Skip("Apache's broker drops all that follows")
 	}
-	tg := onOwn(t, WithConf("flushIntervalCommitLog", "20"), WithConf("flushIntervalConsumeQueue", "20"))
+	tg := onOwn(t, DamagedStore(), WithConf("flushIntervalCommitLog", "20"), WithConf("flushIntervalConsumeQueue", "20"))
 	topic := newTopic(t, tg, 1)
 	c := connect(t, tg.Broker())
 	const n, bad = 60, 25

@@ -115,15 +115,7 @@ func startMixed(t *testing.T, broker Kind) *Target {
 	namesrvs, err := other()
 	require.NoError(t, err)
 	tg.launch = mixedLauncher{namesrvs: namesrvs, brokers: tg.launch}
-	t.Cleanup(func() {
-		if err := tg.Close(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Log(tg.logs())
-		}
-	})
-	require.NoError(t, tg.start())
+	tg.run(t)
 	return tg
 }
 

@@ -62,6 +62,7 @@ type Target struct {
 	alone    bool     // no broker
 	others   []string // more name servers for the broker
 	forSpeed bool     // see ForSpeed
+	damaged  bool     // see DamagedStore
 	pinned   []string // what the servers' command lines begin with, if anything
 	launch   launcher
 
@@ -104,6 +105,11 @@ func WithNamesrv(addr string) Option {
 	return func(t *Target) { t.others = append(t.others, addr) }
 }
 
+// DamagedStore says that the test damages the store, so that it is not whole at the end.
+func DamagedStore() Option {
+	return func(t *Target) { t.damaged = true }
+}
+
 // ForSpeed gives the servers the settings of their makers instead of those of the suite, and one core.
 func ForSpeed() Option {
 	return func(t *Target) {
@@ -118,24 +124,32 @@ func ForSpeed() Option {
 	}
 }
 
-// Start runs a target of its own for one test, waits until it serves, and ends it with the test. The processes' logs are
-// printed if the test fails.
+// Start runs a target of its own for one test, waits until it serves, and ends it with the test. A store of ours then has to be
+// whole. The processes' logs are printed if the test fails.
 func Start(t testing.TB, opts ...Option) *Target {
 	t.Helper()
 	kind, err := TargetKind()
 	require.NoError(t, err)
 	tg, err := newTarget(kind, t.TempDir(), opts...)
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		if err := tg.Close(); err != nil {
-			t.Error(err)
+	tg.run(t)
+	return tg
+}
+
+// run starts what newTarget made, and ends it with the test.
+func (t *Target) run(tb testing.TB) {
+	tb.Helper()
+	tb.Cleanup(func() {
+		if err := t.Close(); err != nil {
+			tb.Error(err)
+		} else if err := t.checkAtEnd(); err != nil {
+			tb.Error(err)
 		}
-		if t.Failed() {
-			t.Log(tg.logs())
+		if tb.Failed() {
+			tb.Log(t.logs())
 		}
 	})
-	require.NoError(t, tg.start())
-	return tg
+	require.NoError(tb, t.start())
 }
 
 func newTarget(kind Kind, dir string, opts ...Option) (*Target, error) {
@@ -355,7 +369,9 @@ func Shared(t testing.TB) *Target {
 // closeShared ends the shared target, if one was started, and returns the end of its logs.
 func closeShared() (logs string, err error) {
 	if shared.target != nil {
-		err = shared.target.Close()
+		if err = shared.target.Close(); err == nil {
+			err = shared.target.checkAtEnd()
+		}
 		logs = shared.target.logs()
 	}
 	if shared.dir != "" {
