@@ -44,9 +44,10 @@ compat-apache: ## the same scenarios against Apache's own server (needs java and
 	APOGEE_TARGET=apache $(GO) test -count=1 -timeout 40m -v ./compat/
 
 bench: ## the hot paths, with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./codec/ ./remoting/ ./store/ ./processor/
+	$(GO) test -run '^$$' -bench . -skip '^BenchmarkOpen' -benchmem ./codec/ ./remoting/ ./store/ ./processor/
 
 bench-recovery: ## start after a kill on a store of 10 GiB, ours and (with java and mvn) Apache's; needs 25 GB below TMPDIR
+	$(GO) test ./store -run '^$$' -bench '^BenchmarkOpen' -benchtime 2x -timeout 30m
 	RECOVERY_BYTES=$${RECOVERY_BYTES:-10737418240} $(GO) test ./compat -run '^$$' -bench Recovery -benchtime 3x -timeout 60m
 
 bench-semantics: ## transactions, delays, filters, POP: ours and Apache's server in one run (needs java and mvn)
