@@ -109,7 +109,7 @@ func (h *compactedHistory) checkBytes(id int32, got []codec.Message) {
 // After a kill every key has its newest value, whatever was going on.
 func TestCompactionCrashKill(t *testing.T) {
 	t.Parallel()
-	eachCrashSeed(t, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 8, func(t *testing.T, seed uint64) {
 		h := newCompactedHistory(t, seed)
 		h.open()
 		for range 3 {
@@ -129,7 +129,7 @@ func TestCompactionCrashKill(t *testing.T) {
 // After a power cut the newest value of each key is there of all that was flushed: bytes that were not are any.
 func TestCompactionCrashPowerCut(t *testing.T) {
 	t.Parallel()
-	eachCrashSeed(t, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 8, func(t *testing.T, seed uint64) {
 		h := newCompactedHistory(t, seed)
 		h.open()
 		for range 3 {
@@ -173,7 +173,7 @@ func (h *compactedHistory) compactionFates() (list []queueFate) {
 // The same history with compactions, stops and other file sizes leaves the same newest values as without.
 func TestCompactionChangesNoNewestValue(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(5) {
+	eachCrashSeed(t, 3, func(t *testing.T, seed uint64) {
 		values := func(change func(h *compactedHistory)) (all [][]string) {
 			h := newCompactedHistory(t, seed)
 			puts := rand.New(rand.NewPCG(seed, 9))
@@ -207,7 +207,7 @@ func TestCompactionChangesNoNewestValue(t *testing.T) {
 		require.Equal(t, want, values(func(*compactedHistory) {}))
 		require.Equal(t, want, values(func(h *compactedHistory) { h.o.CompactionKeyBytes = 0 }))
 		require.Equal(t, want, values(func(h *compactedHistory) { h.o.CompactionQueueBytes, h.o.CompactionLogBytes = 3*batchEntryBytes, 0 }))
-	}
+	})
 }
 
 // damagedStore is a stopped store with compacted files, and what could be read from it.

@@ -272,21 +272,10 @@ func TestLMQDeleted(t *testing.T) {
 	require.NoError(t, h.s.Close())
 }
 
-// fewCrashSeeds is eachCrashSeed with less of them, for what is off by default.
-func fewCrashSeeds(t *testing.T, run func(t *testing.T, seed uint64)) {
-	if os.Getenv("STORE_CRASH_SEEDS") != "" || os.Getenv("STORE_CRASH_SEED") != "" {
-		eachCrashSeed(t, run)
-		return
-	}
-	for seed := range uint64(8) {
-		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { run(t, seed) })
-	}
-}
-
 // After kills and power cuts light message queues have just the records that name them.
 func TestLMQCrash(t *testing.T) {
 	t.Parallel()
-	fewCrashSeeds(t, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 8, func(t *testing.T, seed uint64) {
 		h := newHistory(t, seed)
 		h.o.MultiDispatch = true
 		h.open()
