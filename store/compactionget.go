@@ -96,7 +96,7 @@ func (g *compactedGetter) read() {
 	scan := g.at + max(g.s.opts.MaxFilterBytes/entryBytes, q.MaxMsgs)
 	for ; g.at < g.end; g.at++ {
 		e := batchEntryAt(g.queue.data[g.at*batchEntryBytes:])
-		if g.full(entry{physOffset: e.physOffset, size: e.size, count: 1}, maxBytes, g.most-e.physOffset <= g.s.opts.HotBytes) || g.at >= scan {
+		if g.full(&entry{physOffset: e.physOffset, size: e.size, count: 1}, maxBytes, g.most-e.physOffset <= g.s.opts.HotBytes) || g.at >= scan {
 			return
 		}
 		rec := e.record(g.log)

@@ -71,7 +71,7 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 		return nil
 	}
 	defer seg.release()
-	g := getter{s: s, cq: cq, q: q, r: r, written: s.log.written.Load()}
+	g := getter{s: s, cq: cq, batch: cq.isBatch(), q: q, r: r, written: s.log.written.Load()}
 	err = g.read(entries)
 	if s.closed.Load() { // what was not found may be there
 		err = ErrClosed
@@ -89,6 +89,7 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 type getter struct {
 	s        *Store
 	cq       *queue
+	batch    bool // cq is a batch queue
 	q        *GetRequest
 	r        *GetResult
 	written  int64
@@ -114,7 +115,7 @@ const (
 func (g *getter) read(entries []byte) error {
 	r, q := g.r, g.q
 	r.Status, r.NextQueueOffset = NoMatchedMessage, q.QueueOffset
-	batch, width := g.cq.isBatch(), g.cq.kind.entryBytes()
+	width := g.cq.kind.entryBytes()
 	scan := int64(max(g.s.opts.MaxFilterBytes, q.MaxMsgs*int(width)))
 	maxBytes := maxGetBytes
 	if q.MaxBytes > 0 {
@@ -123,17 +124,17 @@ func (g *getter) read(entries []byte) error {
 	hotFrom, warmFrom := g.written-g.s.opts.HotBytes, g.s.warmFrom
 	for ; int64(len(entries)) >= width; entries = entries[width:] {
 		e := entryAt(entries)
-		if batch {
+		if g.batch {
 			e = g.cq.kind.decode(entries, 0)
 		} else {
 			e.queueOffset = r.NextQueueOffset
 		}
 		moved := r.NextQueueOffset - q.QueueOffset
-		if r.NextQueueOffset >= r.MaxQueueOffset || moved > 0 && moved*width >= scan || g.full(e, maxBytes, e.physOffset >= hotFrom) {
+		if r.NextQueueOffset >= r.MaxQueueOffset || moved > 0 && moved*width >= scan || g.full(&e, maxBytes, e.physOffset >= hotFrom) {
 			return nil
 		}
 		end := e.end()
-		if batch {
+		if g.batch {
 			if end = g.cq.endOf(e, entries[width:], r.NextQueueOffset, r.MaxQueueOffset); end == 0 {
 				r.NextQueueOffset++
 				continue
@@ -151,34 +152,35 @@ func (g *getter) read(entries []byte) error {
 			continue
 		}
 		if q.HotOnly && (e.physOffset < max(hotFrom, warmFrom) || g.sqlSteps > maxHotSQLSteps) {
-			return g.cold(e)
+			return g.cold(&e)
 		}
-		g.note(g.take(e), e)
+		if t := g.take(&e); t == taken {
+			r.Status, g.skipTo = Found, 0
+		} else {
+			g.pass(t, &e)
+		}
 	}
 	return nil
 }
 
-// note draws the conclusions of what became of a record.
-func (g *getter) note(t taking, e entry) {
+// pass draws the conclusions of why a record was not taken.
+func (g *getter) pass(t taking, e *entry) {
 	r := g.r
 	switch {
-	case t == taken:
-		r.Status, g.skipTo = Found, 0
-		return
 	case t == unmatched && r.Count == 0:
 		r.Status = NoMatchedMessage
 	case r.Count == 0:
 		r.Status = MessageWasRemoving
 	}
 	// A blank says nothing of the records after it, and the entry of a batch queue may be a damaged one.
-	if t == gone && e.size != blankEntrySize && !g.cq.isBatch() {
+	if t == gone && e.size != blankEntrySize && !g.batch {
 		g.skipTo = g.s.log.nextSegment(e.physOffset, math.MaxInt64)
 	}
 }
 
 // cold ends a hot-only walk at a message that is not hot, or would take too long: what was found so far is the result, or nothing
 // is.
-func (g *getter) cold(e entry) error {
+func (g *getter) cold(e *entry) error {
 	if g.r.Count == 0 {
 		return ErrCold
 	}
@@ -187,7 +189,7 @@ func (g *getter) cold(e entry) error {
 }
 
 // full reports whether one more message would be too much. The first one never is. Apache: isTheBatchFull.
-func (g *getter) full(e entry, maxBytes int, hot bool) bool {
+func (g *getter) full(e *entry, maxBytes int, hot bool) bool {
 	r, o := g.r, &g.s.opts
 	if r.Count == 0 {
 		return false
@@ -201,7 +203,7 @@ func (g *getter) full(e entry, maxBytes int, hot bool) bool {
 }
 
 // take adds the record of e to the result, if the log has it and it passes the filter.
-func (g *getter) take(e entry) taking {
+func (g *getter) take(e *entry) taking {
 	size := int64(e.size)
 	if e.physOffset < 0 || e.physOffset > g.written-size || size <= 0 {
 		return gone
@@ -221,10 +223,10 @@ func (g *getter) take(e entry) taking {
 	if pos+size > seg.size {
 		return gone
 	}
-	if g.cq.isBatch() && !g.cq.holds(e, seg.data[pos:pos+size]) {
+	if g.batch && !g.cq.holds(*e, seg.data[pos:pos+size]) {
 		return wrong
 	}
-	if !g.cq.passes(g.q.Filter, e, seg.data[pos:pos+size]) {
+	if isExtAddress(e.tagsCode) && !g.cq.passes(g.q.Filter, *e, seg.data[pos:pos+size]) {
 		return unmatched
 	}
 	if f := g.q.SQL; f != nil {
