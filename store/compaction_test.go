@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -380,16 +381,16 @@ func TestCompactionFaults(t *testing.T) {
 // A stop in any step of a compaction leaves the old files or the new ones.
 func TestCompactionCutOffInAnyStep(t *testing.T) {
 	t.Parallel()
-	for n := range 200 {
+	for n := range int64(200) {
 		o := compactionOptions(t, t.TempDir())
 		dir := t.TempDir()
-		var count int
-		var armed bool
+		var count atomic.Int64
+		var armed atomic.Bool // the flusher asks, too
 		o.Faults = func(op FileOp, path string) error {
-			if !armed || !strings.Contains(path, "compact") && !strings.Contains(path, "position") {
+			if !armed.Load() || !strings.Contains(path, "compact") && !strings.Contains(path, "position") {
 				return nil
 			}
-			if count++; count == n+1 {
+			if count.Add(1) == n+1 {
 				return os.CopyFS(filepath.Join(dir, "copy"), os.DirFS(o.Dir))
 			}
 			return nil
@@ -398,12 +399,12 @@ func TestCompactionCutOffInAnyStep(t *testing.T) {
 		fillKeys(t, s, 100, 5, "v")
 		want := readQueue(t, s, compactedTopic, 0, 0)
 		require.Eventually(t, func() bool { return s.Flushed() == s.Written() }, time.Minute, time.Millisecond)
-		armed = true
+		armed.Store(true)
 		s.compact.compactAll(nil)
-		armed = false
+		armed.Store(false)
 		require.NoError(t, s.Close())
-		if count <= n {
-			require.Greater(t, n, 10)
+		if count.Load() <= n {
+			require.Greater(t, n, int64(10))
 			return
 		}
 		o.Dir, o.CommitLogDir = filepath.Join(dir, "copy"), ""
