@@ -83,6 +83,14 @@ func (f *flusher) poke() {
 	}
 }
 
+// awaitFlushed has the log flushed up to a place and waits for it; the errors are those of AfterFlush.
+func (s *Store) awaitFlushed(physOffset int64) error {
+	done := make(chan error, 1)
+	s.AfterFlush(physOffset, func(err error) { done <- err })
+	s.flusher.poke()
+	return <-done
+}
+
 // mark is a place in the log and the store time of the record before it.
 type mark struct {
 	physOffset, storeMs int64

@@ -42,6 +42,8 @@ type delayLog interface {
 	QueueEntry(topic string, queueID int32, queueOffset int64) (physOffset int64, size int32, tagsCode int64, ok bool)
 	MessageAt(physOffset int64) ([]byte, error)
 	PutWait(m *Message, r *PutResult) error
+	Written() int64
+	awaitFlushed(physOffset int64) error
 }
 
 // Schedule keeps delayed messages in SCHEDULE_TOPIC_XXXX, one queue a level, and delivers those that are due;
@@ -49,7 +51,8 @@ type delayLog interface {
 // due times, and only the first entry of each queue has to be watched. Apache: ScheduleMessageService.
 //
 // A message is put to its topic before its level's offset moves, and the offsets are written by Persist: after a crash
-// the messages delivered since the last Persist are delivered again, as in Java.
+// the messages delivered since the last Persist are delivered again, as in Java. Persist counts no delivery that is not on
+// disk, so that a power cut loses none.
 type Schedule struct {
 	opts    ScheduleOptions
 	log     delayLog
@@ -357,7 +360,7 @@ func timeUp(record []byte) (*Message, error) {
 	}, nil
 }
 
-// Persist writes delayOffset.json if it changed since the last Persist.
+// Persist writes delayOffset.json if it changed since the last Persist, after the log is flushed up to what was delivered.
 func (s *Schedule) Persist() error {
 	s.persisting.Lock()
 	defer s.persisting.Unlock()
@@ -366,6 +369,9 @@ func (s *Schedule) Persist() error {
 	}
 	table := s.Snapshot()
 	text, err := codec.MarshalPrettyJSON(&table)
+	if err == nil {
+		err = s.log.awaitFlushed(s.log.Written())
+	}
 	if err == nil {
 		err = s.file.save(text)
 	}

@@ -99,6 +99,10 @@ func (l *fakeLog) PutWait(m *Message, _ *PutResult) error {
 	return nil
 }
 
+func (l *fakeLog) Written() int64 { return 0 }
+
+func (l *fakeLog) awaitFlushed(int64) error { return nil }
+
 // count returns how many messages were delivered.
 func (l *fakeLog) count() int {
 	l.mu.Lock()

@@ -157,7 +157,7 @@ func (t *Timer) Close() error {
 	}
 	t.publish()
 	st := t.state
-	if err := t.awaitLog(st.written); err != nil {
+	if err := t.store.awaitFlushed(st.written); err != nil {
 		return fmt.Errorf("close the timer: what was delivered is not known to be on disk: %w", err)
 	}
 	sum, err := t.wheel.each(func(timerSlot) {})
@@ -171,14 +171,6 @@ func (t *Timer) Close() error {
 		return fmt.Errorf("close the timer: %w", err)
 	}
 	return t.metrics.persist()
-}
-
-// awaitLog has the commit log flushed up to a place.
-func (t *Timer) awaitLog(physOffset int64) error {
-	done := make(chan error, 1)
-	t.store.AfterFlush(physOffset, func(err error) { done <- err })
-	t.store.flusher.poke()
-	return <-done
 }
 
 // settle gives the slots that are delivered in part new chains, and ends the timer log with a record of the last message
