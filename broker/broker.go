@@ -166,7 +166,9 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	if b.offsets, err = openOffsets(config, cfg, tables); err != nil {
 		return err
 	}
-	b.schedule, err = store.OpenSchedule(filepath.Join(config, "delayOffset.json"), b.store, store.ScheduleOptions{TableOptions: tables, Levels: levels})
+	b.schedule, err = store.OpenSchedule(filepath.Join(config, "delayOffset.json"), b.store, store.ScheduleOptions{
+		TableOptions: tables, Levels: levels, OnDeliver: b.levelDelivered,
+	})
 	if err != nil {
 		return err
 	}

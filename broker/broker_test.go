@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -60,12 +61,17 @@ func closeBroker(t *testing.T, b *Broker) {
 
 func send(t *testing.T, b *Broker, topic, body string) *codec.Command {
 	t.Helper()
+	return sendProperties(t, b, topic, body, "")
+}
+
+func sendProperties(t *testing.T, b *Broker, topic, body, properties string) *codec.Command {
+	t.Helper()
 	client := remoting.NewClient(remoting.DefaultClientOptions())
 	defer client.Close()
 	answer, err := client.Call(context.Background(), b.Addr.String(), &codec.Command{
 		Code: codec.SendMessageV2, Language: codec.LanguageGo, Version: codec.Version, Body: []byte(body),
 		Extra: []codec.Field{{Key: "a", Value: "g"}, {Key: "b", Value: topic}, {Key: "c", Value: "TBW102"}, {Key: "d", Value: "4"},
-			{Key: "e", Value: "0"}, {Key: "f", Value: "0"}, {Key: "g", Value: "1"}, {Key: "h", Value: "0"}},
+			{Key: "e", Value: "0"}, {Key: "f", Value: "0"}, {Key: "g", Value: strconv.FormatInt(time.Now().UnixMilli(), 10)}, {Key: "h", Value: "0"}, {Key: "i", Value: properties}},
 	})
 	require.NoError(t, err)
 	return answer

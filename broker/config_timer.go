@@ -35,11 +35,25 @@ func (b *Broker) openTimer(cfg Config) (err error) {
 	}
 	b.timer, err = store.OpenTimer(b.store, store.TimerOptions{
 		TableOptions: b.tableOptions(), Precision: cfg.TimerPrecision, RollSlots: int64(cfg.TimerRollSlots), LogFileBytes: cfg.TimerLogFileBytes,
+		OnDeliver: b.timerDelivered,
 	})
 	if err == nil {
 		b.timer.Pause(cfg.TimerStopEnqueue, cfg.TimerStopDequeue)
 	}
 	return err
+}
+
+// timerDelivered and levelDelivered count what the store delivers by itself.
+func (b *Broker) timerDelivered(topic string, recordBytes int64) {
+	if p := b.told.Load(); p != nil {
+		p.CountTimed(topic, recordBytes)
+	}
+}
+
+func (b *Broker) levelDelivered(topic string, recordBytes int64) {
+	if p := b.told.Load(); p != nil {
+		p.CountDelayed(topic, recordBytes)
+	}
 }
 
 // startTimer runs the timer; Close ends it.

@@ -64,7 +64,7 @@ func TestMetricsHaveApachesLabels(t *testing.T) {
 			compared++
 		}
 	}
-	require.GreaterOrEqual(t, compared, 22)
+	require.GreaterOrEqual(t, compared, 31)
 }
 
 func TestMetricsCountWhatWasSent(t *testing.T) {

@@ -40,6 +40,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	s := series{m.families, ch}
 	m.broker(s)
 	m.store(s)
+	m.timer(s)
 	m.traffic(s)
 	m.clients(s)
 	m.lag(s)

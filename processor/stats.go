@@ -1,6 +1,10 @@
 package processor
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/apogee-mq/apogee/store"
+)
 
 // Stats counts since the start what the broker has put and handed out. Apache: BrokerStats, StoreStatsService.
 type Stats struct {
@@ -36,4 +40,19 @@ func (s *Stats) get(topic string, group []byte, messages, recordBytes int64) {
 	s.Gets.Add(messages)
 	s.GetBytes.Add(recordBytes)
 	s.traffic.out(topic, group, messages, recordBytes)
+}
+
+// scheduleConsumer is the group that delay levels are delivered by, as far as counters go. Apache: MixAll.SCHEDULE_CONSUMER_GROUP.
+var scheduleConsumer = []byte("SCHEDULE_CONSUMER")
+
+// CountDelayed counts a message that a delay level delivered: it came out of SCHEDULE_TOPIC_XXXX and into its topic. Apache:
+// ScheduleMessageService.PutResultProcess.onSuccess.
+func (p *Processor) CountDelayed(topic string, recordBytes int64) {
+	p.stats.traffic.out(store.TopicSchedule, scheduleConsumer, 1, recordBytes)
+	p.stats.put(topic, KindDelay, 1, recordBytes)
+}
+
+// CountTimed counts a message that the timer delivered. Apache: TimerMessageStore.doPut.
+func (p *Processor) CountTimed(topic string, recordBytes int64) {
+	p.stats.put(topic, kindFinal, 1, recordBytes)
 }

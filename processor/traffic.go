@@ -19,7 +19,8 @@ const (
 	KindTransaction
 	messageKinds
 
-	// kindFinal are messages of committed transactions, which were counted as half messages before.
+	// kindFinal are messages of committed transactions and those of timers, which were counted as they were sent before. They
+	// count for their topics, but not among the messages in by kind.
 	kindFinal = messageKinds
 )
 

@@ -32,6 +32,8 @@ type ScheduleOptions struct {
 	TableOptions
 	// Levels is messageDelayLevel. The default value is DefaultDelayLevels.
 	Levels DelayLevels
+	// OnDeliver, if set, is told of every message put to its topic and of the length of its record. It must not block.
+	OnDeliver func(topic string, recordBytes int64)
 }
 
 // delayLog is what Schedule needs of a Store.
@@ -326,7 +328,7 @@ func (s *Schedule) deliverOne(physOffset int64) error {
 	if err == nil {
 		var m *Message
 		if m, err = timeUp(record); err == nil {
-			err = s.log.PutWait(m, new(PutResult))
+			err = s.put(m)
 		}
 	}
 	switch {
@@ -337,6 +339,16 @@ func (s *Schedule) deliverOne(physOffset int64) error {
 		return err
 	}
 	return nil
+}
+
+// put puts a message to its topic and tells of it.
+func (s *Schedule) put(m *Message) error {
+	var put PutResult
+	err := s.log.PutWait(m, &put)
+	if err == nil && s.opts.OnDeliver != nil {
+		s.opts.OnDeliver(m.Topic, put.EndOffset-put.PhysOffset)
+	}
+	return err
 }
 
 // timeUp makes the message that is delivered for a record of SCHEDULE_TOPIC_XXXX. Its properties stay as they are, DELAY

@@ -29,7 +29,7 @@ func TestScheduleCrashes(t *testing.T) {
 			h.levels = DelayLevels{1, 1000, 5000, 60_000}
 			h.opts = smallStoreOptions(t.TempDir())
 			h.opts.SegmentBytes, h.opts.QueueSegmentEntries = 1<<15, 40
-			h.opts.FlushInterval, h.opts.QueueFlushInterval = time.Hour, time.Hour // Persist flushes
+			h.opts.FlushInterval, h.opts.QueueFlushInterval = time.Hour, time.Hour // the test flushes
 			h.opts.Now = func() time.Time { return time.UnixMilli(h.nowMs) }
 			h.run()
 		})
@@ -85,6 +85,9 @@ func (h *delayHistory) run() {
 	for step := range 150 {
 		for range h.rnd.IntN(6) {
 			h.put(fmt.Sprintf("%d-%d", step, len(h.sent)))
+		}
+		if h.rnd.IntN(3) == 0 {
+			require.NoError(h, h.d.awaitFlushed(h.d.Written()))
 		}
 		h.work(h.rnd.IntN(3))
 		h.nowMs += h.rnd.Int64N(3_000)

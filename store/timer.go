@@ -38,6 +38,8 @@ type TimerOptions struct {
 	RollSlots int64
 	// LogFileBytes is mappedFileSizeTimerLog, the length of a timer log file. The default value is 100 MiB.
 	LogFileBytes int64
+	// OnDeliver, if set, is told of every message put to its topic and of the length of its record. It must not block.
+	OnDeliver func(topic string, recordBytes int64)
 
 	// slots and maxNear are timerSlots and timerMaxNear, but for tests.
 	slots   int64
@@ -86,6 +88,7 @@ type Timer struct {
 	log       *timerLog
 	wheel     *timerWheel
 	metrics   *topicCounts
+	topics    timerTopics
 	checkPath string
 	own       *jsonFile     // apogee/timer.json
 	wake      chan struct{} // holds one token
@@ -254,8 +257,11 @@ func (t *Timer) Metrics() codec.TimerMetrics {
 	return codec.TimerMetrics{DataVersion: version, TimingCount: counts}
 }
 
-// RemoveTopic forgets the count of a deleted topic.
-func (t *Timer) RemoveTopic(topic string) { t.metrics.remove(topic) }
+// RemoveTopic forgets the counts of a deleted topic.
+func (t *Timer) RemoveTopic(topic string) {
+	t.metrics.remove(topic)
+	t.topics.remove(topic)
+}
 
 // Status returns how the timer is doing.
 func (t *Timer) Status() TimerStatus {

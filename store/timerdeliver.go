@@ -130,6 +130,7 @@ func (t *Timer) deliverLate(m *timerMessage) error {
 	err := t.put(m, m.realTopic, math.MaxInt64, "")
 	if err == nil {
 		t.stats.Expired.Add(1)
+		t.countTaken(m)
 	}
 	return err
 }
@@ -162,7 +163,12 @@ func (t *Timer) put(m *timerMessage, topic []byte, enqueueMs int64, rounds strin
 		BornTimestampMs: m.BornTimestampMs, BornHost: m.BornHost, Body: m.Body, Properties: t.putProperties(m, enqueueMs, rounds),
 		TagsCode: codec.TagsCode(m.tags),
 	}
-	return t.store.PutWait(out, new(PutResult))
+	var put PutResult
+	if err := t.store.PutWait(out, &put); err != nil {
+		return err
+	}
+	t.countPut(m, &put, rounds != "")
+	return nil
 }
 
 // putProperties returns the properties that a message is put with. It may be used until the next call. Where the marks of

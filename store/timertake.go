@@ -62,6 +62,9 @@ func (t *Timer) takeOne(queueOffset, physOffset int64, size int32) (took bool, e
 			if err == nil && !took {
 				err = errWheelFull
 			}
+			if err == nil {
+				t.countTaken(m)
+			}
 			return err
 		})
 	}
