@@ -88,6 +88,7 @@ public final class Scenarios {
         RetryScenarios.addTo(all);
         ResetScenarios.addTo(all);
         PopScenarios.addTo(all);
+        TimerScenarios.addTo(all);
         CodecScenarios.addTo(all);
         OrderlyScenarios.addTo(all);
         PushScenarios.addTo(all);
@@ -109,6 +110,7 @@ public final class Scenarios {
         Map<String, Scenario> all = all();
         List<String> together = List.copyOf(all.keySet());
         NamesrvScenarios.addExclusiveTo(all);
+        TimerScenarios.addExclusiveTo(all);
         Pattern match = Pattern.compile(options.getOrDefault("match", ""));
         List<String> chosen = new ArrayList<>();
         for (String name : names.equals("all") ? together : List.of(names.split(","))) {
