@@ -74,6 +74,7 @@ func (p *Processor) deleteGroup(req *remoting.Request) (*codec.Command, error) {
 		return nil, err
 	}
 	if h.CleanOffset {
+		p.popping.state.Forget(func(_, group string) bool { return group == h.GroupName })
 		p.offsets.DeleteGroup(h.GroupName)
 	}
 	p.log.Info("group deleted", "group", h.GroupName, "existed", existed, "offsets_deleted", h.CleanOffset, "client", req.Conn.RemoteAddr())

@@ -183,6 +183,7 @@ func (p *Processor) deleteTopic(req *remoting.Request) (*codec.Command, error) {
 				return nil, err
 			}
 		}
+		p.popping.state.Forget(func(topic, _ string) bool { return topic == name })
 		p.offsets.DeleteTopic(name)
 		if p.opts.Timer != nil {
 			p.opts.Timer.RemoveTopic(name)

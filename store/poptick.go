@@ -28,16 +28,16 @@ func (p *Pop) Tick(now time.Time) {
 	if p.await.pending && p.store.Flushed() >= p.await.end {
 		p.commit()
 	}
-	if !p.await.pending {
+	if !p.await.pending { // a queue with a cursor that is not committed is not forgotten
+		if now.Sub(p.idleAt) >= time.Minute {
+			p.idleAt = now
+			p.forgetIdle(now.Add(-popIdle).UnixMilli())
+		}
 		p.collect()
 	}
 	p.readForeign()
 	for _, l := range p.logs {
 		p.carryLong(l)
-	}
-	if now.Sub(p.idleAt) >= time.Minute {
-		p.idleAt = now
-		p.forgetIdle(now.Add(-popIdle).UnixMilli())
 	}
 }
 
@@ -72,7 +72,7 @@ func (p *Pop) commit() {
 	for _, c := range p.await.cursors {
 		q := c.queue
 		q.mu.Lock()
-		if q.cursor >= c.cursor { // it was not set back meanwhile
+		if q.cursor >= c.cursor { // it was neither set back nor deleted meanwhile
 			p.commitOffset(q.group.Group, q.group.Topic, q.id, c.cursor)
 		}
 		q.mu.Unlock()
@@ -168,16 +168,20 @@ func (g *PopGroup) Used(nowMs int64) {
 // Forget drops what is in flight of a group in a topic whose topic or group was deleted. Nothing of it becomes visible again;
 // the revive topic keeps its records, and recovery finds that topic or group are missing.
 func (p *Pop) Forget(match func(topic, group string) bool) {
+	var gone []*PopGroup
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()
 		for key, g := range s.groups {
 			if match(g.Topic, g.Group) {
-				g.clear()
+				gone = append(gone, g)
 				delete(s.groups, key)
 			}
 		}
 		s.mu.Unlock()
+	}
+	for _, g := range gone { // outside of the lock: who holds a queue may wait for the log
+		g.clear()
 	}
 }
 
@@ -187,7 +191,7 @@ func (g *PopGroup) clear() {
 	g.gone = true
 	for id, q := range g.queues {
 		q.mu.Lock()
-		q.gone = true
+		q.gone, q.cursor = true, -1
 		if q.order != nil {
 			q.takeOrder(nil)
 		}
