@@ -71,6 +71,11 @@ const (
 	codeCreateStaticTopic      = 513
 	codePop                    = 200050
 	codeAck                    = 200051
+	codePeek                   = 200052
+	codeChangeInvisible        = 200053
+	codeNotification           = 200054
+	codePollingInfo            = 200055
+	codeBatchAck               = 200151
 	codeUnknown                = 99999
 )
 
@@ -91,6 +96,7 @@ const (
 	resGroupNotExist    = 26
 	resInvalidParameter = 29
 	resConsumerOffline  = 206
+	resNoMessage        = 208
 	resPollingTimeout   = 210
 	resNotLeader        = 501
 )
