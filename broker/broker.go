@@ -108,7 +108,7 @@ func (b *Broker) abandon() {
 }
 
 // openStore opens the commit log and the tables. The store's lock keeps other processes away from all the files, so the
-// tables are opened under it: the topics when recovery first asks which of them exist, the rest afterwards.
+// tables are opened under it: expressions and topics when recovery asks for them, the rest afterwards.
 func (b *Broker) openStore(cfg Config) (err error) {
 	config := filepath.Join(cfg.StoreRoot, "config")
 	levels, err := store.ParseDelayLevels(cfg.MessageDelayLevel)
@@ -140,6 +140,10 @@ func (b *Broker) openStore(cfg Config) (err error) {
 			p.Arrived(a)
 		}
 	}
+	opts.OpenFilters = func() (_ *store.Filters, err error) {
+		b.filters, err = openFilters(config, cfg, b.tableOptions())
+		return b.filters, err
+	}
 	if b.store, err = store.Open(opts); err != nil {
 		return err
 	}
@@ -156,10 +160,6 @@ func (b *Broker) openStore(cfg Config) (err error) {
 			b.topics.Touch()
 			b.register.Changed()
 		}})
-	if err != nil {
-		return err
-	}
-	b.filters, err = store.OpenFilters(filepath.Join(config, "consumerFilter.json"), store.FiltersOptions{TableOptions: tables, CleanAfter: cfg.FilterDataCleanTime})
 	if err != nil {
 		return err
 	}
@@ -186,6 +186,14 @@ func (b *Broker) openStore(cfg Config) (err error) {
 		return err
 	}
 	return b.openTimer(cfg)
+}
+
+// openFilters opens the table of expressions.
+func openFilters(dir string, cfg Config, tables store.TableOptions) (*store.Filters, error) {
+	return store.OpenFilters(filepath.Join(dir, "consumerFilter.json"), store.FiltersOptions{
+		TableOptions: tables, CleanAfter: cfg.FilterDataCleanTime,
+		BloomErrorPercent: cfg.FilterErrorPercent, BloomGroups: cfg.FilterConsumers,
+	})
 }
 
 // openOffsets opens the table of offsets, which lies in another file when there are light message queues.
@@ -251,6 +259,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 		}
 	}
 	opts.AppendPropCRC, opts.ForcePropCRC = cfg.AppendPropCRC, cfg.ForcePropCRC
+	opts.ExtUnits, opts.ExtSegmentBytes, opts.BitMaps = cfg.ConsumeQueueExt, cfg.ExtSegmentBytes, cfg.CalcFilterBitMap
 	opts.MultiDispatch, opts.MaxLMQs = cfg.LMQ && cfg.MultiDispatch, int(cfg.MaxLMQs)
 	cfg.compaction(&opts)
 	opts.CheckCRC, opts.StoreHost, opts.Logger = cfg.CheckCRCOnRecover, b.Addr, b.log

@@ -113,12 +113,18 @@ type Config struct {
 	Authorization       bool
 	PropertyFilter      bool
 	FilterDataCleanTime time.Duration
-	MixedMessageType    bool
-	LMQ, MultiDispatch  bool
-	MaxLMQs             int32
-	AppendPropCRC       bool
-	ForcePropCRC        bool
-	MaxIdle             time.Duration
+	// ConsumeQueueExt gives queue entries units in files of ExtSegmentBytes, CalcFilterBitMap gives units bit maps for FilterConsumers
+	// groups, of which FilterErrorPercent percent are asked for messages that do not pass.
+	ConsumeQueueExt                     bool
+	ExtSegmentBytes                     int64
+	CalcFilterBitMap                    bool
+	FilterConsumers, FilterErrorPercent int
+	MixedMessageType                    bool
+	LMQ, MultiDispatch                  bool
+	MaxLMQs                             int32
+	AppendPropCRC                       bool
+	ForcePropCRC                        bool
+	MaxIdle                             time.Duration
 	// FastFailure answers requests that waited longer than the limits below with SYSTEM_BUSY instead of running them.
 	FastFailure                                  bool
 	SendWait, PullWait, HeartbeatWait, AdminWait time.Duration
@@ -162,7 +168,7 @@ func DefaultConfig() Config {
 		ColdTransferCount: 8, FilterDataCleanTime: 24 * time.Hour, InMemoryMaxRatio: 40, StoreType: "default", ConfigManager: "v1", MaxIdle: 120 * time.Second,
 		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
 		AdminWait:           5 * time.Second,
-		MaxConsumeQueueScan: 20000, MaxLMQs: 20000,
+		MaxConsumeQueueScan: 20000, MaxLMQs: 20000, ExtSegmentBytes: 48 << 20, FilterConsumers: 32, FilterErrorPercent: 20,
 		HTTP:             HTTPConfig{Exporter: exporterNone, Port: 5557},
 		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(), ScrubConfig: defaultScrubConfig(),
 	}

@@ -152,6 +152,11 @@ var keyTable = codec.SettingKeys[Config]{
 	"enableLmq":                         codec.BoolKey(func(c *Config) *bool { return &c.LMQ }),
 	"enableMultiDispatch":               codec.BoolKey(func(c *Config) *bool { return &c.MultiDispatch }),
 	"maxLmqConsumeQueueNum":             codec.NumberKey(func(c *Config) *int32 { return &c.MaxLMQs }, 1, 1<<31-1),
+	"enableConsumeQueueExt":             codec.BoolKey(func(c *Config) *bool { return &c.ConsumeQueueExt }),
+	"mappedFileSizeConsumeQueueExt":     codec.NumberKey(func(c *Config) *int64 { return &c.ExtSegmentBytes }, 1024, 1<<31-1),
+	"enableCalcFilterBitMap":            codec.BoolKey(func(c *Config) *bool { return &c.CalcFilterBitMap }),
+	"expectConsumerNumUseFilter":        codec.NumberKey(func(c *Config) *int { return &c.FilterConsumers }, 1, 4096),
+	"maxErrorRateOfBloomFilter":         codec.NumberKey(func(c *Config) *int { return &c.FilterErrorPercent }, 1, 99),
 	"filterDataCleanTimeSpan":           millis(func(c *Config) *time.Duration { return &c.FilterDataCleanTime }),
 
 	"readOnlyCommitLogStorePaths": codec.TextKey(func(c *Config) *string { return &c.ReadOnlyLogDirs }),

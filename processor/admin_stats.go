@@ -241,10 +241,12 @@ func (p *Processor) consumeQueue(req *remoting.Request) (*codec.Command, error) 
 		MinQueueIndex: p.store.MinQueueOffset(h.Topic, h.QueueID), MaxQueueIndex: p.store.MaxQueueOffset(h.Topic, h.QueueID),
 		QueueData: []codec.ConsumeQueueData{},
 	}
+	var filter unitFilter
 	if h.ConsumerGroup != "" {
 		body.FilterData = p.filterDataText(h.ConsumerGroup, h.Topic)
 		if group := p.clients.ConsumerGroup([]byte(h.ConsumerGroup)); group != nil && group.subscriptions[h.Topic] != nil {
 			body.SubscriptionData = &group.subscriptions[h.Topic].Data
+			filter = unitFilter{body.SubscriptionData, p.opts.Filters.Get([]byte(h.ConsumerGroup), []byte(h.Topic))}
 		} else {
 			body.FilterData = h.ConsumerGroup + "@" + h.Topic + " is not online!"
 		}
@@ -260,7 +262,11 @@ func (p *Processor) consumeQueue(req *remoting.Request) (*codec.Command, error) 
 		if !ok || e.End <= at {
 			break
 		}
-		body.QueueData = append(body.QueueData, codec.ConsumeQueueData{PhysicOffset: e.PhysOffset, PhysicSize: e.SizeBytes, TagsCode: e.TagsCode})
+		row := codec.ConsumeQueueData{PhysicOffset: e.PhysOffset, PhysicSize: e.SizeBytes, TagsCode: e.TagsCode}
+		if err := showUnit(&row, &e, &filter); err != nil {
+			return nil, err
+		}
+		body.QueueData = append(body.QueueData, row)
 		at = e.End
 	}
 	resp, err := jsonResponse(req, body)

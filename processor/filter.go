@@ -32,7 +32,7 @@ func (c *pullCall) expressionOf(expressionType string) error {
 	case !c.p.live().PropertyFilter:
 		return filterUnsupported(expressionType)
 	}
-	c.sql = data.SQL
+	c.sql, c.bits = data.SQL, data
 	return nil
 }
 

@@ -43,6 +43,7 @@ type pullCall struct {
 	elsewhere                  []byte // records that another broker answered with
 	filter                     *store.TagFilter
 	sql                        *store.SQLFilter
+	bits                       *store.FilterData // sql comes from, nil when it came with the pull
 }
 
 // Release gives back what was read and makes the memory free for the next pull.
@@ -51,7 +52,7 @@ func (c *pullCall) Release() {
 		c.got.Release()
 		c.held = false
 	}
-	c.h, c.q, c.filter, c.sql, c.static, c.elsewhere = codec.PullHeader{}, store.GetRequest{}, nil, nil, staticQueue{}, nil
+	c.h, c.q, c.filter, c.sql, c.bits, c.static, c.elsewhere = codec.PullHeader{}, store.GetRequest{}, nil, nil, nil, staticQueue{}, nil
 	c.p.pulls.Put(c)
 }
 
@@ -112,7 +113,7 @@ func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode 
 		}
 	}
 	c.q = store.GetRequest{Topic: topic, QueueID: h.QueueID, QueueOffset: h.QueueOffset, MaxMsgs: int(h.MaxMsgs), Filter: c.filter, SQL: c.sql,
-		HotOnly: hotOnly}
+		Bits: c.bits, HotOnly: hotOnly}
 	began := p.stats.getTimes.begin()
 	err = p.store.Get(&c.q, &c.got)
 	p.stats.getTimes.end(began)

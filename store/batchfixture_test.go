@@ -88,7 +88,7 @@ func requireBatchManifest(t *testing.T, s *Store, want *batchManifest) {
 		for _, x := range list {
 			e, ok := s.EntryOf(topic, id, at)
 			require.True(t, ok)
-			require.Equal(t, Entry{x.PhysicOffset, x.PhysicSize, x.TagsCode, at, e.End}, e)
+			require.Equal(t, Entry{PhysOffset: x.PhysicOffset, SizeBytes: x.PhysicSize, TagsCode: x.TagsCode, QueueOffset: at, End: e.End}, e)
 			at = e.End
 		}
 		require.Equal(t, at, s.MaxQueueOffset(topic, id))

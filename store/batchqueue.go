@@ -124,6 +124,9 @@ type Entry struct {
 	TagsCode   int64
 	// QueueOffset is that of the record's first message, End the one after its last.
 	QueueOffset, End int64
+	// Unit is that of an entry in an extended queue. With an Address it may be lost; then TagsCode comes from the record.
+	Unit    *ExtUnit
+	Address int64
 }
 
 // EntryOf returns the entry of the record that holds the message at queueOffset; in a batch queue with a gap there, the
@@ -134,8 +137,11 @@ func (s *Store) EntryOf(topic string, queueID int32, queueOffset int64) (Entry, 
 		return Entry{}, false
 	}
 	e, ok := q.entry(queueOffset)
-	if ok {
+	found := Entry{PhysOffset: e.physOffset, SizeBytes: e.size, QueueOffset: e.queueOffset, End: e.end()}
+	if ok && isExtAddress(e.tagsCode) {
+		found.Unit, found.Address = q.unitOf(e), e.tagsCode
 		e = s.resolve(q, e)
 	}
-	return Entry{e.physOffset, e.size, e.tagsCode, e.queueOffset, e.end()}, ok
+	found.TagsCode = e.tagsCode
+	return found, ok
 }

@@ -71,6 +71,7 @@ type queue struct {
 	topic    string
 	id       int32
 	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times
+	extended bool // new entries get units
 	// compaction is what is read instead of the log when the topic's cleanup policy is COMPACTION, nil otherwise.
 	compaction *compactionLog
 
@@ -83,9 +84,10 @@ type queue struct {
 
 	mu      sync.Mutex // guards what follows
 	files   []*queueFile
-	end     int64 // position after the last entry
-	maxPhys int64 // physical offset after the last entry's record
-	gone    bool  // files are removed
+	end     int64     // position after the last entry
+	maxPhys int64     // physical offset after the last entry's record
+	gone    bool      // files are removed
+	ext     *extUnits // nil until they are looked for
 
 	faulty atomic.Bool // an entry was found damaged, and said so
 
@@ -96,6 +98,7 @@ type queue struct {
 // queueFile is one file of a queue. Its fields but recent are guarded by the queue's mu.
 type queueFile struct {
 	q         *queue
+	ext       bool  // of units
 	base      int64 // position in the queue, in bytes
 	size      int64
 	allocated int64 // has blocks up to here
@@ -115,6 +118,16 @@ func (q *queue) dir() string {
 	return filepath.Join(q.all.rootOf(q.kind), q.topic, strconv.Itoa(int(q.id)))
 }
 
+// dir is the directory that the file lies in.
+func (f *queueFile) dir() string {
+	if f.ext {
+		return f.q.extDir()
+	}
+	return f.q.dir()
+}
+
+func (f *queueFile) path() string { return filepath.Join(f.dir(), segmentName(f.base)) }
+
 // fileLocked returns the file that holds the byte at pos, or nil.
 func (q *queue) fileLocked(pos int64) *queueFile {
 	i := len(q.files) - 1
@@ -133,7 +146,7 @@ func (q *queue) mapLocked(f *queueFile) error {
 	if f.m != nil {
 		return nil
 	}
-	m, err := openSegment(filepath.Join(q.dir(), segmentName(f.base)), f.base, q.all.faults)
+	m, err := openSegment(f.path(), f.base, q.all.faults)
 	if err != nil {
 		return err
 	}
@@ -185,11 +198,19 @@ func (q *queue) entry(queueOffset int64) (entry, bool) {
 
 // put writes an entry and makes it visible. In a queue without files its offset may be any; otherwise it must be max, or
 // in a batch queue above.
-func (q *queue) put(e entry) error {
+func (q *queue) put(e entry) error { return q.putExtended(e, nil) }
+
+// putExtended is put with the bit map for the entry's unit.
+func (q *queue) putExtended(e entry, bits []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gone {
 		return nil
+	}
+	if q.extended {
+		if err := q.readyExtLocked(); err != nil {
+			return err
+		}
 	}
 	pos, n := q.kind.putPos(e.queueOffset, q.end), q.kind.entryBytes()
 	f := q.fileLocked(pos)
@@ -201,6 +222,12 @@ func (q *queue) put(e entry) error {
 	}
 	if err := q.writableLocked(f, pos-f.base+n); err != nil {
 		return err
+	}
+	if q.extended && e.size != blankEntrySize {
+		var err error
+		if e.tagsCode, err = q.putUnitLocked(e, bits); err != nil {
+			return err
+		}
 	}
 	q.kind.encode(f.m.data[pos-f.base:], e)
 	q.dirtyLocked(f, pos-f.base, pos-f.base+n, e.storeMs)
@@ -511,5 +538,5 @@ func (q *queue) clear() error {
 	if err := os.RemoveAll(q.dir()); err != nil {
 		return wrapFileError(OpRemove, q.dir(), err)
 	}
-	return q.removeExt()
+	return q.clearExtLocked()
 }

@@ -1,13 +1,6 @@
 package store
 
-import (
-	"errors"
-	"os"
-	"path/filepath"
-	"strconv"
-
-	"github.com/apogee-mq/apogee/codec"
-)
+import "github.com/apogee-mq/apogee/codec"
 
 // With enableConsumeQueueExt Apache's broker keeps the tags code of an entry, the store time and a bit map of filters in a unit of
 // another file, and the entry holds the unit's address: its position in D/consumequeue_ext/<topic>/<queueId> minus 2^63, which no
@@ -57,56 +50,3 @@ func (s *Store) resolve(q *queue, e entry) entry {
 	}
 	return e
 }
-
-func (q *queue) extDir() string {
-	return filepath.Join(q.all.opts.Dir, extFolder, q.topic, strconv.Itoa(int(q.id)))
-}
-
-// removeExt removes the units of a queue that is made anew: its new entries have none.
-func (q *queue) removeExt() error {
-	if err := os.RemoveAll(q.extDir()); err != nil {
-		return wrapFileError(OpRemove, q.extDir(), err)
-	}
-	return nil
-}
-
-// trimExt deletes the files of units that only entries before the queue's first live one lead to. Apache:
-// ConsumeQueueExt.truncateByMinAddress.
-func (q *queue) trimExt(logMin int64) error {
-	dir := q.extDir()
-	files, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return wrapFileError(OpRead, dir, err)
-	}
-	first := q.minOffset(logMin)
-	if first >= q.max.Load() {
-		return q.removeExt()
-	}
-	e, ok := q.entry(first)
-	if !ok || !isExtAddress(e.tagsCode) {
-		return nil
-	}
-	for i, d := range files {
-		base, ok := segmentBase(d.Name())
-		if !ok || i+1 == len(files) {
-			continue
-		}
-		if next, ok := segmentBase(files[i+1].Name()); !ok || base >= next || next > extPos(e.tagsCode) {
-			break
-		}
-		path := filepath.Join(dir, d.Name())
-		if err := q.all.faults.check(OpRemove, path); err != nil {
-			return err
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return wrapFileError(OpRemove, path, err)
-		}
-	}
-	return nil
-}
-
-// hasExt reports whether there are units in the store at all.
-func (s *Store) hasExt() bool { return hasEntries(filepath.Join(s.opts.Dir, extFolder)) }

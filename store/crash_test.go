@@ -63,6 +63,9 @@ type history struct {
 	puts  []kept
 	count int
 	gone  map[queueKey]int64 // messages that retention deleted from the front of each queue
+
+	filters  *Filters // of extended queues, nil without
+	filterNo *rand.Rand
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -85,6 +88,9 @@ func newHistory(t *testing.T, seed uint64) *history {
 	o.FlushInterval, o.QueueFlushInterval = time.Hour, time.Hour // the test flushes
 	o.Now = func() time.Time { return time.UnixMilli(h.clock.Load()) }
 	h.o = o
+	if seed%2 == 1 {
+		h.extend(seed)
+	}
 	return h
 }
 
@@ -169,6 +175,7 @@ func (h *history) text(n int) []byte {
 // run puts some messages and flushes now and then.
 func (h *history) run(n int) {
 	for range n {
+		h.changeFilters()
 		h.put()
 		switch h.rnd.IntN(20) {
 		case 0:
@@ -246,6 +253,7 @@ func (h *history) checkQueues() {
 				require.Equal(t, k.phys, got[i].PhysOffset)
 				require.Equal(t, k.raw, codec.AppendMessage(nil, &got[i]))
 			}
+			h.checkUnits(topic, id)
 		}
 	}
 }
@@ -368,8 +376,12 @@ type queueFate struct {
 
 func (h *history) queueFates() (list []queueFate) {
 	h.s.queues.each("", func(q *queue) {
-		for _, f := range q.files {
-			name, err := filepath.Rel(h.o.Dir, filepath.Join(q.dir(), segmentName(f.base)))
+		files := q.files
+		if q.ext != nil {
+			files = append(slices.Clone(files), q.ext.files...)
+		}
+		for _, f := range files {
+			name, err := filepath.Rel(h.o.Dir, f.path())
 			require.NoError(h.t, err)
 			if f.dirtyFrom < f.dirtyTo {
 				list = append(list, queueFate{name, f.dirtyFrom, f.dirtyTo, f.fresh})

@@ -37,6 +37,7 @@ type dispatchItem struct {
 // full they leave it out, and the dispatcher finds the record in the log: an item whose from is not where the dispatcher
 // stands, or the end of the log behind an empty ring, says that something lies between. Apache: ReputMessageService.
 type dispatcher struct {
+	s       *Store
 	log     *commitLog
 	queues  *queues
 	index   *indexer
@@ -58,6 +59,7 @@ type dispatcher struct {
 	touched []*queue // of the batch
 	lastMs  int64
 	seg     *segment // of the last record whose properties were read
+	bits    []byte   // of the record's bit map
 }
 
 func newDispatcher(s *Store) *dispatcher {
@@ -66,6 +68,7 @@ func newDispatcher(s *Store) *dispatcher {
 		n *= 2
 	}
 	return &dispatcher{
+		s:       s,
 		log:     s.log,
 		queues:  s.queues,
 		index:   s.index,
@@ -233,7 +236,7 @@ func itemOf(m *codec.Message, q *queue, logger *slog.Logger) dispatchItem {
 }
 
 // deliver writes the entries of one record. props may be nil, then they are looked up if they are needed.
-func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
+func (d *dispatcher) deliver(it *dispatchItem, props []byte) (err error) {
 	q := it.q
 	if (d.index.live || q.schedule) && props == nil && it.propsLen > 0 {
 		props = d.propsOf(it)
@@ -246,7 +249,12 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 			}
 		}
 		e := entry{physOffset: it.physOffset, size: it.size, count: it.count, tagsCode: tags, queueOffset: it.queueOffset, storeMs: it.storeMs}
-		if err := q.put(e); err != nil {
+		if q.extended {
+			err = q.putExtended(e, d.bitMapOf(it, props))
+		} else {
+			err = q.put(e)
+		}
+		if err != nil {
 			return err
 		}
 		if c := q.compaction; c != nil {
@@ -269,6 +277,22 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) error {
 		return d.index.put(q.topic, props, it.sysFlag, it.physOffset, it.storeMs)
 	}
 	return nil
+}
+
+// bitMapOf returns the bit map for the unit of a record, nil for none. It lasts until the next one. props may be nil.
+func (d *dispatcher) bitMapOf(it *dispatchItem, props []byte) []byte {
+	filters := d.s.filters
+	if !d.opts.BitMaps || !filters.wantsBits(it.q.topic) {
+		return nil
+	}
+	if props == nil && it.propsLen > 0 {
+		props = d.propsOf(it)
+	}
+	bits := filters.bitMap(d.bits[:0], it.q.topic, props, it.storeMs)
+	if bits != nil {
+		d.bits = bits
+	}
+	return bits
 }
 
 // propsOf returns the properties of a record. It holds no reference: a segment is deleted only when it is dispatched, and

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,9 @@ type FiltersOptions struct {
 	TableOptions
 	// CleanAfter is how long the data of a group that has gone is kept. The default value is 24 h. Apache: filterDataCleanTimeSpan.
 	CleanAfter time.Duration
+	// BloomErrorPercent and BloomGroups shape the bit maps of extended queues. The default values are 20 and 32. Apache:
+	// maxErrorRateOfBloomFilter, expectConsumerNumUseFilter.
+	BloomErrorPercent, BloomGroups int
 }
 
 // FilterData is what a group wants of a topic by an expression over properties. It does not change; a new one replaces it. Apache:
@@ -43,6 +47,9 @@ type FilterData struct {
 
 	// SQL is the compiled expression; nil for one from a file that does not compile.
 	SQL *SQLFilter `json:"-"`
+
+	// fromPhys is where the bits of messages begin to be sure.
+	fromPhys int64
 }
 
 func (d *FilterData) isDead() bool { return d.DeadMs >= d.BornMs }
@@ -78,12 +85,15 @@ type Filters struct {
 	file    *jsonFile // nil for a table in memory only
 	unknown codec.UnknownFields
 	bloom   bloomShape
+	zeros   []byte // an empty bit map
 
-	mu     sync.RWMutex // guards what follows
-	groups map[string]map[string]*FilterData
-	count  int
-	text   int // bytes of all expressions
-	dirty  bool
+	mu      sync.RWMutex // guards what follows
+	groups  map[string]map[string]*FilterData
+	byTopic map[string][]*FilterData // the same; the slices do not change
+	log     *commitLog               // of the messages that get bit maps, nil for none
+	count   int
+	text    int // bytes of all expressions
+	dirty   bool
 
 	persisting sync.Mutex // one Persist at a time
 }
@@ -94,8 +104,14 @@ func NewFilters(opts FiltersOptions) *Filters {
 	if opts.CleanAfter <= 0 {
 		opts.CleanAfter = 24 * time.Hour
 	}
-	// Java's defaults of maxErrorRateOfBloomFilter and expectConsumerNumUseFilter.
-	return &Filters{opts: opts, groups: make(map[string]map[string]*FilterData), bloom: newBloomShape(20, 32)}
+	if opts.BloomErrorPercent <= 0 {
+		opts.BloomErrorPercent = 20
+	}
+	if opts.BloomGroups <= 0 {
+		opts.BloomGroups = 32
+	}
+	bloom := newBloomShape(float64(opts.BloomErrorPercent), float64(opts.BloomGroups))
+	return &Filters{opts: opts, groups: make(map[string]map[string]*FilterData), byTopic: make(map[string][]*FilterData), bloom: bloom, zeros: make([]byte, bloom.bits/8)}
 }
 
 // OpenFilters reads the table from path (and path.bak). All groups in it count as gone until they come back.
@@ -123,6 +139,13 @@ func OpenFilters(path string, opts FiltersOptions) (*Filters, error) {
 
 func (t *Filters) load(data *FilterData) {
 	data.BornMs = max(data.BornMs, 1)
+	if !t.bloom.fits(data.Bloom) { // the shape was another one, or there was none
+		data.Bloom, data.BornMs = t.bloom.data(data.Group+"#"+data.Topic), max(data.BornMs, t.opts.Now().UnixMilli())
+		data.fromPhys = math.MaxInt64 // until the log is known
+		if data.DeadMs != 0 {
+			data.DeadMs = max(data.DeadMs, data.BornMs)
+		}
+	}
 	if data.DeadMs == 0 {
 		data.DeadMs = max(data.BornMs, t.opts.Now().Add(-deadAtLoad).UnixMilli())
 	}
@@ -178,6 +201,7 @@ func (t *Filters) Register(group string, subs []codec.SubscriptionData) {
 		if old := t.groups[group][data.Topic]; old != nil && data.ClientVersion < old.ClientVersion {
 			continue
 		}
+		t.bornLocked(data)
 		if data.ExpressionType == "" {
 			t.dropLocked(group, data.Topic)
 		} else if !t.putLocked(data) {
@@ -262,6 +286,7 @@ func (t *Filters) putLocked(data *FilterData) bool {
 		t.groups[data.Group] = make(map[string]*FilterData)
 	}
 	t.groups[data.Group][data.Topic] = data
+	t.replaceLocked(old, data)
 	if old == nil {
 		t.count++
 	}
@@ -279,6 +304,7 @@ func (t *Filters) dropLocked(group, topic string) {
 	if delete(topics, topic); len(topics) == 0 {
 		delete(t.groups, group)
 	}
+	t.replaceLocked(data, nil)
 	t.count--
 	t.text -= len(data.Expression)
 	t.dirty = true
@@ -299,6 +325,7 @@ func (t *Filters) buryLocked(data *FilterData) {
 	dead := *data
 	dead.DeadMs = max(t.opts.Now().UnixMilli(), data.BornMs)
 	t.groups[data.Group][data.Topic] = &dead
+	t.replaceLocked(data, &dead)
 	t.dirty = true
 }
 

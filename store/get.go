@@ -73,6 +73,9 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 	defer seg.release()
 	g := getter{s: s, cq: cq, batch: cq.isBatch(), q: q, r: r, written: s.log.written.Load()}
 	err = g.read(entries)
+	if g.units != nil {
+		g.units.release()
+	}
 	if s.closed.Load() { // what was not found may be there
 		err = ErrClosed
 	}
@@ -96,6 +99,7 @@ type getter struct {
 	lastPhys int64 // of the last entry looked at
 	skipTo   int64 // records before are known to be gone
 	sqlSteps int   // spent on q.SQL
+	units    *segment
 }
 
 // maxHotSQLSteps bounds what a hot-only Get spends on a SQL filter: some tenths of a millisecond, in which the usual expression gets
@@ -151,6 +155,10 @@ func (g *getter) read(entries []byte) error {
 			}
 			continue
 		}
+		if q.Bits != nil && isExtAddress(e.tagsCode) && g.excluded(e) {
+			g.pass(unmatched, &e)
+			continue
+		}
 		if q.HotOnly && (e.physOffset < max(hotFrom, warmFrom) || g.sqlSteps > maxHotSQLSteps) {
 			return g.cold(&e)
 		}
@@ -161,6 +169,21 @@ func (g *getter) read(entries []byte) error {
 		}
 	}
 	return nil
+}
+
+// excluded reports whether the unit of an entry says that its message does not pass.
+func (g *getter) excluded(e entry) bool {
+	pos := extPos(e.tagsCode)
+	if g.units == nil || pos < g.units.base || pos >= g.units.end() {
+		if g.units != nil {
+			g.units.release()
+		}
+		if g.units = g.cq.viewUnits(e.tagsCode, g.q.HotOnly); g.units == nil {
+			return false
+		}
+	}
+	u, _, ok := unitAt(g.units.data[pos-g.units.base:])
+	return ok && g.q.Bits.excludes(&u, e.physOffset)
 }
 
 // pass draws the conclusions of why a record was not taken.

@@ -51,6 +51,15 @@ type Options struct {
 	// BatchQueueSegmentEntries is the number of entries of a new file of a batch consume queue. The default value is
 	// 300,000.
 	BatchQueueSegmentEntries int
+	// ExtUnits gives each entry of an ordinary queue a unit in consumequeue_ext. The default value is false.
+	ExtUnits bool
+	// ExtSegmentBytes is the length of a new file of units. The default value is 48 MiB.
+	ExtSegmentBytes int64
+	// OpenFilters, if set, opens the expressions that groups have; Open calls it under the directory's lock. The default value is
+	// nil.
+	OpenFilters func() (*Filters, error)
+	// BitMaps gives units the bits of those expressions. The default value is false.
+	BitMaps bool
 	// MaxMappedQueues bounds the consume queue files that are mapped at one time. The default value is 16,384;
 	// Linux allows a process 65,530 mappings in all.
 	MaxMappedQueues int
@@ -166,6 +175,7 @@ func DefaultOptions(dir string) Options {
 		MaxMappedQueues:     16384,
 
 		BatchQueueSegmentEntries: 300000,
+		ExtSegmentBytes:          48 << 20,
 
 		FlushInterval:      500 * time.Millisecond,
 		QueueFlushInterval: time.Second,
@@ -217,6 +227,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("consume queue file of %d entries: between 1 and 67108864 are possible", o.QueueSegmentEntries)
 	case o.BatchQueueSegmentEntries < 1 || o.BatchQueueSegmentEntries > 1<<25:
 		return fmt.Errorf("batch consume queue file of %d entries: between 1 and 33554432 are possible", o.BatchQueueSegmentEntries)
+	case o.ExtUnits && (o.ExtSegmentBytes < 1024 || o.ExtSegmentBytes > 1<<31-1):
+		return fmt.Errorf("file of extended queue units of %d bytes: between 1024 and 2147483647 are possible", o.ExtSegmentBytes)
 	case o.MaxMessageBytes < 1 || o.MaxMessageBytes > 1<<30:
 		return fmt.Errorf("message limit of %d bytes is out of range", o.MaxMessageBytes)
 	case o.Now == nil || o.Logger == nil || o.DiskUsage == nil:

@@ -161,6 +161,9 @@ func (s *Store) detachExpired(q *queue, logMin int64, trash string) (bool, error
 		q.dropLocked(f)
 	}
 	q.files, q.end = nil, 0
+	if err := q.clearExtLocked(); err != nil {
+		return false, err
+	}
 	q.min.Store(q.max.Load())
 	// The topic's directory goes with its last queue.
 	_ = os.Remove(filepath.Dir(q.dir()))

@@ -112,6 +112,7 @@ func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
 		qs.lmqs.Add(1)
 	}
 	q := &queue{all: qs, kind: kind, topic: key.topic, id: key.id, schedule: key.topic == TopicSchedule}
+	q.extended = qs.opts.ExtUnits && kind == queueKind(simpleKind{}) && !IsLMQ(key.topic)
 	q.minFor.Store(-1)
 	q.compaction = qs.compactions.forNewQueue(q)
 	return q
@@ -252,8 +253,11 @@ func (qs *queues) flushFiles(due []*queueFile) error {
 
 // flushFileSystem flushes all that the file system of the queues holds; false when there is no such call.
 func (qs *queues) flushFileSystem() (ok bool, err error) {
+	roots := []string{filepath.Join(qs.opts.Dir, extFolder)}
 	for _, kind := range kinds {
-		root := qs.rootOf(kind)
+		roots = append(roots, qs.rootOf(kind))
+	}
+	for _, root := range roots {
 		if err := qs.faults.check(OpFlush, root); err != nil {
 			return false, err
 		}
@@ -273,7 +277,7 @@ func (qs *queues) flushFileSystem() (ok bool, err error) {
 
 func (qs *queues) flushEach(due []*queueFile, taken []flushRange) (errs []error) {
 	for i, f := range due {
-		if err := taken[i].flush(f.q.dir(), f.base); err != nil {
+		if err := taken[i].flush(f.dir(), f.base); err != nil {
 			errs = append(errs, err)
 		}
 		taken[i].done()
@@ -394,6 +398,7 @@ func (qs *queues) close() {
 		for _, f := range q.files {
 			q.dropLocked(f)
 		}
+		q.dropExtLocked()
 		q.files, q.gone = nil, true
 	})
 }

@@ -44,7 +44,7 @@ func (r *recovery) place(q *queue, queueOffset int64, m *codec.Message, all bool
 	gap := x.offset - q.max.Load()
 	if gap == 0 {
 		delete(r.doubts, q)
-		return q.put(x.entry)
+		return q.putExtended(x.entry, r.bitMapOf(q, m))
 	}
 	if gap > 0 && !all && r.from > r.s.log.minPhys() {
 		r.s.opts.Logger.Warn("queue lacks entries, it is made anew from the log",
@@ -67,6 +67,14 @@ func (r *recovery) place(q *queue, queueOffset int64, m *codec.Message, all bool
 	r.s.opts.Logger.Warn("record has a queue offset out of order",
 		"topic", q.topic, "queue", q.id, "offset", x.offset, "expected", q.max.Load(), "phys", m.PhysOffset)
 	r.doubts[q] = x
+	return nil
+}
+
+// bitMapOf returns the bit map for the unit of a record's entry in its own queue, nil for none.
+func (r *recovery) bitMapOf(q *queue, m *codec.Message) []byte {
+	if f := r.s.filters; q.extended && r.s.opts.BitMaps && f.wantsBits(q.topic) {
+		return f.bitMap(nil, q.topic, m.Properties, m.StoreTimestampMs)
+	}
 	return nil
 }
 

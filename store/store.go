@@ -104,6 +104,8 @@ type GetRequest struct {
 	Filter *TagFilter
 	// SQL passes messages by their properties, which are read from the log; nil passes all.
 	SQL *SQLFilter
+	// Bits, if set, is where SQL comes from: the bit maps of units are asked before the properties.
+	Bits *FilterData
 	// HotOnly makes Get return ErrCold instead of touching pages or files that may not be in memory, or evaluating SQL for long.
 	HotOnly bool
 }
@@ -150,6 +152,7 @@ type Store struct {
 	deleted    *deletions
 	ends       *queueEnds
 	compact    *compactions
+	filters    *Filters // nil without
 	dispatcher *dispatcher
 	flusher    *flusher
 	cleaner    *cleaner
@@ -233,6 +236,11 @@ func newStore(opts Options) *Store {
 func (s *Store) recover() error {
 	_, err := os.Stat(abortPath(s.opts.Dir))
 	clean := errors.Is(err, os.ErrNotExist)
+	if s.opts.OpenFilters != nil {
+		if s.filters, err = s.opts.OpenFilters(); err != nil {
+			return err
+		}
+	}
 	if err := s.log.load(s.opts.SegmentBytes, s.opts.Logger); err != nil {
 		return err
 	}
@@ -269,6 +277,9 @@ func (s *Store) recover() error {
 	}
 	if err := s.continueAt(&r); err != nil {
 		return err
+	}
+	if s.filters != nil {
+		s.filters.follow(s.log, clean)
 	}
 	if x := s.index.index; x != nil {
 		if err := x.DropFrom(r.end); err != nil {

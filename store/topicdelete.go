@@ -102,6 +102,7 @@ func (s *Store) detach(topic, trash string) (marked int64, err error) {
 		for _, f := range q.files {
 			q.dropLocked(f)
 		}
+		q.dropExtLocked()
 		q.files, q.gone = nil, true
 		q.mu.Unlock()
 	}
