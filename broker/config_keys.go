@@ -59,6 +59,8 @@ var keyTable = codec.SettingKeys[Config]{
 	"transactionOpBatchInterval":         codec.LiveKey(millis(func(c *Config) *time.Duration { return &c.TransactionOpInterval })),
 	"timerWheelEnable":                   codec.BoolKey(func(c *Config) *bool { return &c.Pop.TimerWheel }),
 	"popFromRetryProbability":            codec.LiveKey(codec.NumberKey(func(c *Config) *int32 { return &c.Pop.PopRetryPercent }, 0, 100)),
+	"popFromRetryProbabilityForPriority": codec.LiveKey(codec.NumberKey(func(c *Config) *int32 { return &c.Pop.PriorityRetryPercent }, 0, 100)),
+	"priorityOrderAsc":                   codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Pop.PriorityOrderAsc })),
 	"enableRetryTopicV2":                 codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Pop.RetryTopicV2 })),
 	"retrieveMessageFromPopRetryTopicV1": codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Pop.PopReadRetryV1 })),
 	"popResponseReturnActualRetryTopic":  codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Pop.PopActualRetryTopic })),

@@ -51,6 +51,7 @@ const (
 	PropCorrectionFlag          = "CORRECTION_FLAG"
 	PropMQ2Flag                 = "MQ2_FLAG"
 	PropShardingKey             = "__SHARDINGKEY"
+	PropPriority                = "_SYS_MSG_PRIORITY_"
 	PropInnerNum                = "INNER_NUM"
 	PropInnerBase               = "INNER_BASE"
 	PropInnerMultiDispatch      = "INNER_MULTI_DISPATCH"

@@ -21,6 +21,7 @@ import (
 //   popResponseReturnActualRetryTopic. The client makes the receipts of the others from the infos in the header.
 // * A group that never popped a queue begins at its first message (initMode 0) or its last one (1), which while all messages of
 //   the queue are in memory is the first, too.
+// * The queues are read from a random one on; those of topics with message.type=PRIORITY by their numbers (priority.go).
 // * Nothing found: the request is parked (pophold.go) until its time is over, 210. Too many are parked: 209.
 // * order=true: see poporder.go.
 //
@@ -233,12 +234,17 @@ func (c *popCall) round(hotOnly bool) error {
 		c.resp.ReviveQueueID = codec.PopOrderReviveQueue
 	}
 	draw := p.opts.Random(100)
-	retryFirst := draw < live.PopRetryPercent
+	retryPercent, firstQueue := live.PopRetryPercent, draw
+	if c.byPriority(draw) {
+		retryPercent, firstQueue = live.PriorityRetryPercent, 0
+	}
+	retryFirst := draw < retryPercent
 	c.textFirst = retryFirst
 	kind := live.retryKind()
 	if kind == codec.PopRetryV2 && live.PopReadRetryV1 && draw%2 == 0 {
 		kind = codec.PopRetryV1
 	}
+	draw = firstQueue
 	if retryFirst && !h.Order {
 		if err := c.fromRetry(kind, draw, hotOnly); err != nil {
 			return err
@@ -286,13 +292,18 @@ func (c *popCall) fromRetry(kind byte, draw int32, hotOnly bool) error {
 	return c.fromTopic(c.retryName, topic, kind, -1, draw, hotOnly)
 }
 
-// fromTopic pops from one queue, or from all of them beginning with a random one.
+// fromTopic pops from one queue, or from all of them; draw moves the one to begin with.
 func (c *popCall) fromTopic(name []byte, topic *codec.TopicConfig, kind byte, queueID, draw int32, hotOnly bool) error {
 	if queueID >= 0 {
 		return c.fromQueue(name, topic.TopicName, kind, queueID, hotOnly)
 	}
+	highestFirst := c.pp.p.live().PriorityOrderAsc
 	for i := range topic.ReadQueueNums {
-		if err := c.fromQueue(name, topic.TopicName, kind, (draw+i)%topic.ReadQueueNums, hotOnly); err != nil {
+		next := i
+		if highestFirst {
+			next = topic.ReadQueueNums - 1 - i
+		}
+		if err := c.fromQueue(name, topic.TopicName, kind, (draw+next)%topic.ReadQueueNums, hotOnly); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,10 @@ type PopSettings struct {
 	RetryTopicV2        bool
 	PopReadRetryV1      bool
 	PopActualRetryTopic bool
+	// PriorityOrderAsc makes pops of a whole topic read the queues with the highest numbers first, the lowest otherwise.
+	// PriorityRetryPercent is PopRetryPercent for pops of topics with priorities.
+	PriorityOrderAsc     bool
+	PriorityRetryPercent int32
 	// PopInitByMemory lets a group that begins at the end of a queue begin at its first message while all of them are hot.
 	PopInitByMemory bool
 	// PopPollingSize bounds the parked pops of a group in a queue, MaxPopPolling all of them, PopPollingMapSize the groups in topics
@@ -33,7 +37,7 @@ type PopSettings struct {
 // DefaultPopSettings returns Java's defaults.
 func DefaultPopSettings() PopSettings {
 	return PopSettings{
-		TimerWheel: true, PopRetryPercent: 20, PopReadRetryV1: true, PopInitByMemory: true, PopPollingSize: 1024, MaxPopPolling: 100_000,
+		TimerWheel: true, PriorityOrderAsc: true, PopRetryPercent: 20, PopReadRetryV1: true, PopInitByMemory: true, PopPollingSize: 1024, MaxPopPolling: 100_000,
 		PopPollingMapSize: 100_000, PopPollingExpire: 10 * time.Minute, PopInFlightThreshold: 10_000,
 		RequestMode: "PULL", PopShareQueueNum: -1, ServerLoadBalancer: true,
 	}

@@ -18,6 +18,8 @@ type sentProps struct {
 	wait bool
 	// halfMessage is TRAN_MSG=true, sharded that there is a __SHARDINGKEY.
 	halfMessage, sharded bool
+	// priority is the text of _SYS_MSG_PRIORITY_, nil for none.
+	priority []byte
 	// timer says that a TIMER_ property asks for a delivery time, timerOut that the time was worked out before.
 	timer, timerOut                bool
 	delaySeconds, delayMs, deliver []byte // the texts of those properties, nil for none
@@ -53,6 +55,8 @@ func (s *sentProps) scan(text []byte) {
 			s.halfMessage = parseJavaBool(it.Value)
 		case codec.PropShardingKey:
 			s.sharded = true
+		case codec.PropPriority:
+			s.priority = it.Value
 		case codec.PropReplyToClient:
 			s.replyTo = it.Value
 		case codec.PropTimerDelayMs:

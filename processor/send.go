@@ -224,7 +224,7 @@ func (p *Processor) createGroupTopic(name string, queues, sysFlag int32) (*codec
 
 // putOne stores a message that is no batch.
 func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live *liveSettings) error {
-	p, h := c.p, &c.h
+	p, h, sentTo := c.p, &c.h, topic
 	c.text = c.props.rewrite(c.text, h.Properties, live.added)
 	if strings.HasPrefix(topic.TopicName, store.RetryTopicPrefix) {
 		dead, err := p.deadLetter(req, h, topic.TopicName)
@@ -241,6 +241,11 @@ func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live 
 		c.text = append(append(c.text, codec.PropUniqKey...), 1)
 		c.text = append(p.opts.IDs.AppendNext(c.text, p.opts.Now()), propEnd)
 		c.props.uniqKey = c.text[at : len(c.text)-1]
+	}
+	if c.props.priority != nil {
+		if err := c.prioritize(sentTo); err != nil {
+			return err
+		}
 	}
 	if err := checkKeys(topic, c.props.keys); err != nil {
 		return err

@@ -29,21 +29,27 @@ var topicAttributes = map[string]attribute{
 	"queue.type":     {verify: oneOf("BatchCQ", "SimpleCQ")},
 	"cleanup.policy": {verify: oneOf("COMPACTION", "DELETE")},
 	"message.type": {changeable: true,
-		verify: oneOf("DELAY", "FIFO", "MIXED", "NORMAL", "TRANSACTION", "UNSPECIFIED")},
-	"reserve.time": {changeable: true, verify: func(value string) error {
+		verify: oneOf("UNSPECIFIED", "MIXED", "TRANSACTION", "PRIORITY", "FIFO", "DELAY", "NORMAL")},
+	"reserve.time": {changeable: true, verify: inRange(-1, 1<<63-1)},
+}
+
+// groupAttributes are those a group may have. Apache: SubscriptionGroupAttributes.
+var groupAttributes = map[string]attribute{
+	"priority.factor": {changeable: true, verify: inRange(0, 100)},
+}
+
+func inRange(least, most int64) func(string) error {
+	return func(value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {
 			return attributeErrorf("For input string: %q", value)
 		}
-		if n < -1 {
-			return attributeErrorf("value is not in range(%d, %d)", -1, int64(1<<63-1))
+		if n < least || n > most {
+			return attributeErrorf("value is not in range(%d, %d)", least, most)
 		}
 		return nil
-	}},
+	}
 }
-
-// groupAttributes are those a group may have: none. Apache: SubscriptionGroupAttributes.
-var groupAttributes = map[string]attribute{}
 
 func oneOf(values ...string) func(string) error {
 	return func(value string) error {

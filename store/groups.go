@@ -175,8 +175,7 @@ func (g *Groups) Snapshot() codec.SubscriptionGroupTable {
 // SetAutoCreate switches autoCreateSubscriptionGroup.
 func (g *Groups) SetAutoCreate(on bool) { g.autoCreate.Store(on) }
 
-// Put creates or replaces a group and returns when it is on disk. Attributes as in Topics.Put; Java knows none for
-// groups. cfg is not kept. Apache: SubscriptionGroupManager.updateSubscriptionGroupConfig.
+// Put creates or replaces a group and returns when it is on disk. Attributes as in Topics.Put. cfg is not kept. Apache: SubscriptionGroupManager.updateSubscriptionGroupConfig.
 func (g *Groups) Put(cfg *codec.SubscriptionGroupConfig) error {
 	return g.PutAll([]*codec.SubscriptionGroupConfig{cfg})
 }
