@@ -14,6 +14,8 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
@@ -67,6 +69,15 @@ final class Env implements AutoCloseable {
         DefaultMQProducer p = setUp(new DefaultMQProducer(name("pg")));
         p.setSendMsgTimeout(10_000);
         closers.push(p::shutdown);
+        return p;
+    }
+
+    TransactionMQProducer transactionProducer(String group, TransactionListener listener) throws Exception {
+        TransactionMQProducer p = setUp(new TransactionMQProducer(group));
+        p.setSendMsgTimeout(10_000);
+        p.setTransactionListener(listener);
+        closers.push(p::shutdown);
+        p.start();
         return p;
     }
 
@@ -138,7 +149,7 @@ final class Env implements AutoCloseable {
         return all;
     }
 
-    private List<MessageExt> readAll(DefaultMQPullConsumer c, String topic) throws Exception {
+    List<MessageExt> readAll(DefaultMQPullConsumer c, String topic) throws Exception {
         List<MessageExt> all = new ArrayList<>();
         for (MessageQueue mq : queues(c, topic)) {
             long at = 0;

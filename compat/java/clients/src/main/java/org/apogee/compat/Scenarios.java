@@ -111,6 +111,7 @@ public final class Scenarios {
         List<String> together = List.copyOf(all.keySet());
         NamesrvScenarios.addExclusiveTo(all);
         TimerScenarios.addExclusiveTo(all);
+        TransactionScenarios.addExclusiveTo(all);
         Pattern match = Pattern.compile(options.getOrDefault("match", ""));
         List<String> chosen = new ArrayList<>();
         for (String name : names.equals("all") ? together : List.of(names.split(","))) {
