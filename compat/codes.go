@@ -52,9 +52,11 @@ const (
 	codeConsumerStatus         = 223
 	codeResetOffset            = 222
 	codeTopicsByCluster        = 224
+	codeCleanQueues            = 306
 	codeConsumerRunningInfo    = 307
 	codeConsumeDirectly        = 309
 	codeSendMessageV2          = 310
+	codeCleanTopics            = 316
 	codeUpdateNamesrvConfig    = 318
 	codeGetNamesrvConfig       = 319
 	codeSendBatch              = 320
@@ -65,6 +67,7 @@ const (
 	codeSendReplyV2            = 325
 	codePushReply              = 326
 	codeAddWritePerm           = 327
+	codeDeleteExpiredLog       = 329
 	codeGetTopicConfig         = 351
 	codeGetGroupConfig         = 352
 	codeLitePull               = 361
