@@ -89,6 +89,7 @@ const (
 	resSystemBusy       = 2
 	resNotSupported     = 3
 	resMessageIllegal   = 13
+	resUnavailable      = 14
 	resNoPermission     = 16
 	resTopicNotExist    = 17
 	resPullNotFound     = 19
