@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTakeOverExtras is TestTakeOver with what is off by default: light message queues, checksums in the properties, and,
-// written by Apache only, units of extended queues with bit maps.
+// TestTakeOverExtras is TestTakeOver with what is off by default: light message queues, checksums in the properties, and units of
+// extended queues with bit maps.
 func TestTakeOverExtras(t *testing.T) {
 	if needTarget(t) != Apogee {
 		t.Skip("needs our servers beside Apache's")
