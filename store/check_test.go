@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -154,6 +155,7 @@ func TestCheckFindsFlippedBits(t *testing.T) {
 	dir := unpackFixture(t, fixtureClean, "")
 	for kind, list := range usedBytes(t, dir) {
 		t.Run(kind, func(t *testing.T) {
+			slices.SortFunc(list, func(a, b used) int { return cmp.Or(strings.Compare(a.path, b.path), cmp.Compare(a.from, b.from)) })
 			rnd := rand.New(rand.NewPCG(1, uint64(len(kind))))
 			for range 40 {
 				u := list[rnd.IntN(len(list))]
@@ -166,6 +168,15 @@ func TestCheckFindsFlippedBits(t *testing.T) {
 	}
 	r, found := checkStore(t, dir)
 	require.True(t, r.Whole(), findingText(found))
+}
+
+// A wrong bit leads an entry to the record of its neighbour, which is as long and has an entry of its own: the entry is named.
+func TestCheckBlamesTheEntryAndNotTheRecord(t *testing.T) {
+	t.Parallel()
+	dir := unpackFixture(t, fixtureClean, "")
+	path := filepath.Join(dir, "consumequeue", "FxSql", "3", fmt.Sprintf("%020d", 0))
+	flip(t, path, 6, 2)
+	requireNamed(t, dir, path, "entry 0")
 }
 
 // Every byte of every file may be wrong, also those that nothing vouches for: never a panic, and what is found is told.

@@ -393,7 +393,7 @@ func (s *queueScan) verify() error {
 }
 
 // compare reports an entry whose record is not the one of queueOffset. When a record of the entry's size begins where it
-// points to, the head of the record is damaged and not the entry.
+// points to, and no entry is where that record says, the head of the record is damaged and not the entry.
 func (s *queueScan) compare(logs *logReaders, queueOffset int64, e entry, at entryPlace) {
 	m, err := logs.record(e.physOffset)
 	key := s.q.key
@@ -415,7 +415,7 @@ func (s *queueScan) compare(logs *logReaders, queueOffset int64, e entry, at ent
 	default:
 		return
 	}
-	if e.size != m.TotalSizeBytes {
+	if e.size != m.TotalSizeBytes || s.c.hasEntry(m, e.physOffset) {
 		s.q.markBad(queueOffset)
 		s.c.add(Derived, at.path, at.pos, fmt.Sprintf("queue offset %d points to the record at %d, which says %s", queueOffset, e.physOffset, said),
 			"consumers get a wrong message for it", doRepair)
@@ -425,6 +425,16 @@ func (s *queueScan) compare(logs *logReaders, queueOffset int64, e entry, at ent
 	s.c.misfile(e.physOffset)
 	s.c.add(Damage, logs.open.path, e.physOffset-logs.open.base+codec.PosQueueID, fmt.Sprintf("the record says %s, but it is in queue %s/%d at offset %d",
 		said, key.topic, key.id, queueOffset), "its head is damaged; consumers get it as long as the queue is not made anew", doRestore)
+}
+
+// hasEntry reports whether the entry at the place that a record names leads to it.
+func (c *checker) hasEntry(m *codec.Message, physOffset int64) bool {
+	q := c.queues[queueKey{string(m.Topic), m.QueueID}]
+	if q == nil || m.QueueOffset < 0 {
+		return false
+	}
+	e, at, err := newEntryWindows(maxAllOrphans).entry(q, m.QueueOffset) // the smallest window
+	return err == nil && at.there && e.physOffset == physOffset && e.size == m.TotalSizeBytes
 }
 
 // misfile remembers a record that is in another queue than it says.
