@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,12 +26,13 @@ func TestScheduleCrashes(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			h := &delayHistory{T: t, rnd: rand.New(rand.NewPCG(seed, 11)), nowMs: 1_700_000_000_000}
+			h := &delayHistory{T: t, rnd: rand.New(rand.NewPCG(seed, 11))}
+			h.nowMs.Store(1_700_000_000_000)
 			h.levels = DelayLevels{1, 1000, 5000, 60_000}
 			h.opts = smallStoreOptions(t.TempDir())
 			h.opts.SegmentBytes, h.opts.QueueSegmentEntries = 1<<15, 40
 			h.opts.FlushInterval, h.opts.QueueFlushInterval = time.Hour, time.Hour // the test flushes
-			h.opts.Now = func() time.Time { return time.UnixMilli(h.nowMs) }
+			h.opts.Now = func() time.Time { return time.UnixMilli(h.nowMs.Load()) }
 			h.run()
 		})
 	}
@@ -40,7 +42,7 @@ func TestScheduleCrashes(t *testing.T) {
 type delayHistory struct {
 	*testing.T
 	rnd    *rand.Rand
-	nowMs  int64
+	nowMs  atomic.Int64
 	opts   Options
 	levels DelayLevels
 
@@ -90,7 +92,7 @@ func (h *delayHistory) run() {
 			require.NoError(h, h.d.awaitFlushed(h.d.Written()))
 		}
 		h.work(h.rnd.IntN(3))
-		h.nowMs += h.rnd.Int64N(3_000)
+		h.nowMs.Add(h.rnd.Int64N(3_000))
 		h.work(h.rnd.IntN(3))
 		if h.rnd.IntN(6) == 0 {
 			h.persist()
@@ -111,7 +113,7 @@ func (h *delayHistory) run() {
 		}
 	}
 	for range 40 {
-		h.nowMs += 3_000
+		h.nowMs.Add(3_000)
 		h.work(3)
 	}
 	h.check()
