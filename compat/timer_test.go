@@ -59,10 +59,10 @@ func arrived(t testing.TB, c *client, topic string, want ...string) map[string]r
 
 func TestTimer(t *testing.T) {
 	tg := onOwn(t, WithConf("recallMessageEnable", "true"))
-	c := connect(t, tg.Broker())
 
 	t.Run("delivered when asked", func(t *testing.T) {
 		t.Parallel()
+		c := connect(t, tg.Broker())
 		topic := newTopic(t, tg, 2)
 		before := nowMs()
 		handle := sendTimed(t, c, topic, "moment", "TIMER_DELIVER_MS", atMs(before+2345), "UNIQ_KEY", unique("K"), "TAGS", "A")
@@ -96,6 +96,7 @@ func TestTimer(t *testing.T) {
 
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
+		c := connect(t, tg.Broker())
 		topic := newTopic(t, tg, 1)
 		for _, p := range [][]string{
 			{"TIMER_DELIVER_MS", atMs(nowMs() + 4*24*3_600_000)},
@@ -114,6 +115,7 @@ func TestTimer(t *testing.T) {
 
 	t.Run("taken back", func(t *testing.T) {
 		t.Parallel()
+		c := connect(t, tg.Broker())
 		topic := newTopic(t, tg, 1)
 		deliver := atMs(nowMs() + 6000)
 		key := unique("K")
@@ -131,6 +133,7 @@ func TestTimer(t *testing.T) {
 
 	t.Run("not taken back", func(t *testing.T) {
 		t.Parallel()
+		c := connect(t, tg.Broker())
 		topic := newTopic(t, tg, 1)
 		handle := func(parts ...any) string {
 			return base64.URLEncoding.EncodeToString([]byte(strings.TrimSuffix(fmt.Sprintln(parts...), "\n")))
@@ -158,6 +161,7 @@ func TestTimer(t *testing.T) {
 
 	t.Run("counted", func(t *testing.T) {
 		t.Parallel()
+		c := connect(t, tg.Broker())
 		topic := newTopic(t, tg, 1)
 		sendTimed(t, c, topic, "x", "TIMER_DELAY_SEC", "3600")
 		eventually(t, timerDelivery, func() error {

@@ -158,7 +158,9 @@ func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string
 	stats := &c.p.stats
 	if resp.Code == codec.Success && !conn.Writable() {
 		resp.Code, resp.Remark = codec.PullRetryImmediately, remarkUnread
-		c.resp.NextBeginOffset = c.h.QueueOffset
+		if c.resp.NextBeginOffset = c.h.QueueOffset; c.static.detail != nil {
+			c.resp.NextBeginOffset = staticOffset(c.static.item, c.h.QueueOffset)
+		}
 	}
 	if resp.Code != codec.Success {
 		stats.PullsMissed.Add(1)

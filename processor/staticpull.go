@@ -17,7 +17,7 @@ func (c *pullCall) toPhysical() error {
 	}
 	if h.SysFlag&codec.PullCommitOffset != 0 {
 		// The offset is of the static queue; it is kept here only if its stretch is.
-		if item := q.at(h.CommitOffset); item == q.item {
+		if item := q.at(h.CommitOffset); item == q.item && q.here(item) {
 			h.CommitOffset = physicalOffset(item, h.CommitOffset)
 		} else {
 			h.SysFlag &^= codec.PullCommitOffset
