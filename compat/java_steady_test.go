@@ -197,6 +197,9 @@ func finishWithGaps(t testing.TB, producer, consumer *steady) (places int, ends 
 		ends[d.at.queueID] = max(ends[d.at.queueID], d.at.queueOffset+1)
 	}
 	for id, at := range producer.acked {
+		if at.queueOffset < 0 { // a static queue on the move
+			continue
+		}
 		require.Equal(t, at, where[id], "place of message %s", id)
 	}
 	return len(holds), ends

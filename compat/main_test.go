@@ -14,7 +14,7 @@ import (
 )
 
 // Most scenarios wait for a server's clock, not for a core.
-const scenariosAtOnce = "12"
+const scenariosAtOnce = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -229,6 +229,13 @@ func TestPop(t *testing.T) {
 		fields := ext("consumerGroup", r.group, "topic", r.topic, "queueId", 0, "maxMsgNums", 32)
 		require.Equal(t, resPullNotFound, r.c.must(t, codePeek, fields, nil).Code)
 		r.put(t, 1, "x", "y")
+		eventually(t, 20*time.Second, func() error { // until both are visible
+			all, err := decodeRecords(r.c.must(t, codePeek, fields, nil).Body)
+			if err == nil && len(all) < 2 {
+				err = fmt.Errorf("%d messages are visible", len(all))
+			}
+			return err
+		})
 		for range 2 {
 			all, err := decodeRecords(r.c.ok(t, codePeek, fields, nil).Body)
 			require.NoError(t, err)
