@@ -2,7 +2,8 @@
 // with the official Go client, with the Java clients, and with frames built by hand. It imports none of the server's
 // packages, so that it says the same about both servers.
 //
-// APOGEE_TARGET names the server under test: apogee (the default) or apache.
+// APOGEE_TARGET names the server under test: apogee (the default) or apache. APOGEE_APACHE_VERSION names a release of Apache's servers
+// other than the one the suite is written for, so that what is new in it can be asked for.
 // APOGEE_BIN names a ready binary of ours; without it one is built once per test process.
 package compat
 

@@ -9,8 +9,15 @@ import (
 	"sync"
 )
 
-// stackVersion is the release of Apache's servers that java/stack/pom.xml resolves.
-const stackVersion = "5.4.0"
+// stackRelease is the release of Apache's servers that java/stack/pom.xml resolves, unless APOGEE_APACHE_VERSION names another.
+const stackRelease = "5.4.0"
+
+func stackVersion() string {
+	if v := os.Getenv("APOGEE_APACHE_VERSION"); v != "" {
+		return v
+	}
+	return stackRelease
+}
 
 var stack struct {
 	once sync.Once
@@ -46,19 +53,20 @@ func resolveStack() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the cache folder: %w", err)
 	}
-	lib := filepath.Join(cache, "apogee-compat", "rocketmq-"+stackVersion)
+	version := stackVersion()
+	lib := filepath.Join(cache, "apogee-compat", "rocketmq-"+version)
 	complete := filepath.Join(lib, ".complete")
 	if _, err := os.Stat(complete); err == nil {
 		return lib, nil
 	}
 	cmd := exec.Command("mvn", "-q", "-B", "-f", filepath.Join(root, "compat", "java", "stack", "pom.xml"),
-		"-Drocketmq.version="+stackVersion, "dependency:copy-dependencies",
+		"-Drocketmq.version="+version, "dependency:copy-dependencies",
 		"-DincludeScope=runtime", "-DoutputDirectory="+lib)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("resolve Apache's servers: %w\n%s", err, out)
 	}
 	for _, name := range []string{"rocketmq-broker-", "rocketmq-namesrv-"} {
-		if _, err := os.Stat(filepath.Join(lib, name+stackVersion+".jar")); err != nil {
+		if _, err := os.Stat(filepath.Join(lib, name+version+".jar")); err != nil {
 			return "", fmt.Errorf("resolve Apache's servers: %w", err)
 		}
 	}

@@ -29,13 +29,31 @@ var topicAttributes = map[string]attribute{
 	"queue.type":     {verify: oneOf("BatchCQ", "SimpleCQ")},
 	"cleanup.policy": {verify: oneOf("COMPACTION", "DELETE")},
 	"message.type": {changeable: true,
-		verify: oneOf("UNSPECIFIED", "MIXED", "TRANSACTION", "PRIORITY", "FIFO", "DELAY", "NORMAL")},
+		verify: oneOf("UNSPECIFIED", "MIXED", "TRANSACTION", "PRIORITY", "FIFO", "DELAY", "LITE", "NORMAL")},
 	"reserve.time": {changeable: true, verify: inRange(-1, 1<<63-1)},
+	// Minutes after its last message at which a lite topic is deleted; -1 for never.
+	"lite.topic.expiration": {changeable: true, verify: inRange(-1, 30*24*60)},
 }
 
 // groupAttributes are those a group may have. Apache: SubscriptionGroupAttributes.
 var groupAttributes = map[string]attribute{
-	"priority.factor": {changeable: true, verify: inRange(0, 100)},
+	"priority.factor":                   {changeable: true, verify: inRange(0, 100)},
+	"lite.bind.topic":                   {changeable: true, verify: anyText},
+	"lite.sub.model":                    {changeable: true, verify: oneOf("Shared", "Exclusive")},
+	"lite.sub.wildcard":                 {changeable: true, verify: anyText},
+	"lite.sub.client.quota":             {changeable: true, verify: inRange(-1, 1<<63-1)},
+	"lite.sub.client.max.event.cnt":     {changeable: true, verify: inRange(10, 1<<63-1)},
+	"lite.sub.reset.offset.exclusive":   {changeable: true, verify: boolean},
+	"lite.sub.reset.offset.unsubscribe": {changeable: true, verify: boolean},
+}
+
+func anyText(string) error { return nil }
+
+func boolean(value string) error {
+	if !strings.EqualFold(value, "true") && !strings.EqualFold(value, "false") {
+		return attributeErrorf("boolean attribute format is wrong.")
+	}
+	return nil
 }
 
 func inRange(least, most int64) func(string) error {

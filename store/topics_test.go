@@ -533,7 +533,7 @@ func TestAlterAttributes(t *testing.T) {
 		{"change what may not", false, m{"queue.type": "SimpleCQ"}, m{"+queue.type": "BatchCQ"}, nil, "attempt to update an unchangeable attribute. key: queue.type"},
 		{"no sign", false, m{}, m{"message.type": "FIFO"}, nil, "wrong format key: essage.type"},
 		{"unknown", false, m{}, m{"+colour": "red"}, nil, "unsupported key: colour"},
-		{"no value of it", false, m{}, m{"+message.type": "LARGE"}, nil, "value is not in set: [UNSPECIFIED, MIXED, TRANSACTION, PRIORITY, FIFO, DELAY, NORMAL]"},
+		{"no value of it", false, m{}, m{"+message.type": "LARGE"}, nil, "value is not in set: [UNSPECIFIED, MIXED, TRANSACTION, PRIORITY, FIFO, DELAY, LITE, NORMAL]"},
 		{"out of range", false, m{}, m{"+reserve.time": "-2"}, nil, "value is not in range(-1, 9223372036854775807)"},
 		{"no number", false, m{}, m{"+reserve.time": "soon"}, nil, `For input string: "soon"`},
 		{"both at once", false, m{"message.type": "FIFO"}, m{"+message.type": "NORMAL", "-message.type": ""}, nil, "alter duplication key. key: message.type"},
