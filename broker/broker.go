@@ -180,7 +180,7 @@ func (b *Broker) openStore(cfg Config) (err error) {
 	}
 	b.pop, err = store.OpenPop(b.store, b.offsets, store.PopOptions{
 		TableOptions: tables, Cluster: cfg.ClusterName, BrokerName: cfg.Name, Queues: int(cfg.ReviveQueueNum),
-		TimerReached: b.timerReached,
+		TimerReached: b.timerReached, Redirect: b.redirect,
 	})
 	if err != nil {
 		return err

@@ -69,6 +69,13 @@ func (b *Broker) startTimer(cfg Config) {
 	b.services.every(cfg.TimerFlushInterval, b.logged("flush the timer", b.timer.Flush))
 }
 
+// redirect makes a message one that the timer delivers at dueMs. Without a timer, and so without POP, it stays as it is.
+func (b *Broker) redirect(m *store.Message, dueMs int64) {
+	if b.timer != nil {
+		b.timer.Redirect(m, b.timer.SlotMs(dueMs))
+	}
+}
+
 // timerReached tells up to when the timer has delivered.
 func (b *Broker) timerReached() time.Time {
 	if b.timer == nil {

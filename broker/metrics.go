@@ -41,6 +41,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.broker(s)
 	m.store(s)
 	m.timer(s)
+	m.pop(s)
 	m.traffic(s)
 	m.clients(s)
 	m.lag(s)
@@ -223,13 +224,13 @@ func consumeMode(t string) string {
 func (m *metrics) lag(s series) {
 	queues := 0
 	m.b.processor.EachLag(func(l processor.GroupLag) {
-		labels := []string{l.Group, l.Topic, "false", strconv.FormatBool(m.b.processor.IsSystem(l.Topic, l.Group))}
+		labels := []string{l.Group, l.Topic, strconv.FormatBool(l.Retry), strconv.FormatBool(m.b.processor.IsSystem(l.Topic, l.Group))}
 		s.gauge("rocketmq_consumer_lag_messages", float64(l.Lag), labels...)
 		s.gauge("rocketmq_consumer_lag_latency_milliseconds", float64(l.Latency.Milliseconds()), labels...)
 		s.gauge("rocketmq_consumer_inflight_messages", float64(l.InFlight), labels...)
 		s.gauge("rocketmq_consumer_queueing_latency_milliseconds", float64(l.Queueing.Milliseconds()), labels...)
 		s.gauge("rocketmq_consumer_ready_messages", float64(l.Ready), labels...)
-		if queues += len(l.Queues); queues > maxQueueSeries {
+		if queues += len(l.Queues); queues > maxQueueSeries || l.Retry {
 			return
 		}
 		for queueID, lag := range l.Queues {

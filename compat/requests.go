@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -106,6 +107,7 @@ type heartbeat struct {
 	producerGroup string
 	consumerGroup string
 	model         string // CLUSTERING when empty
+	consumeType   string // CONSUME_PASSIVELY when empty
 	subs          []subscription
 }
 
@@ -125,7 +127,7 @@ func (h heartbeat) body() []byte {
 			subs = []subscription{}
 		}
 		data["consumerDataSet"] = []object{{
-			"groupName": h.consumerGroup, "consumeType": "CONSUME_PASSIVELY", "messageModel": model,
+			"groupName": h.consumerGroup, "consumeType": cmp.Or(h.consumeType, "CONSUME_PASSIVELY"), "messageModel": model,
 			"consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET", "subscriptionDataSet": subs, "unitMode": false,
 		}}
 	}

@@ -18,6 +18,7 @@ import (
 // * An offset outside of the queue is 208, a queue that the topic does not have 13.
 // * A change of the invisible time makes a new delivery, whose receipt the client builds from the answer. For a receipt that
 //   is not pending nothing is made; Java makes a delivery of a message which is in the retry topic as well.
+// * Of a delivery that Java's broker made and its timer still holds, acks and changes are taken: store/popforeign.go.
 // * A batch ack is answered 0 whatever became of its parts.
 //
 // Apache: AckMessageProcessor, ChangeInvisibleTimeProcessor.
@@ -94,9 +95,29 @@ func (pp *popping) ackOffsets(topic, group []byte, queueID int32, r *codec.Recei
 		pp.p.stats.Acks.Add(int64(len(offsets)))
 		return nil
 	case errors.Is(err, store.ErrNotFound):
-		return nil
+		return pp.ackForeign(q, r, offsets, hotOnly)
 	}
 	return pp.p.putError(err)
+}
+
+// ackForeign acknowledges messages of a delivery that is not known: it is over, or Java's broker made it and its timer holds it.
+func (pp *popping) ackForeign(q *store.PopQueue, r *codec.Receipt, offsets []int64, hotOnly bool) error {
+	if !pp.state.MayBeForeign(r.PopTimeMs) {
+		return nil
+	}
+	if hotOnly {
+		return remoting.ErrHandOver
+	}
+	if taken, err := q.AckForeign(foreignReceipt(r), offsets); err != nil {
+		return pp.p.putError(err)
+	} else if taken {
+		pp.p.stats.Acks.Add(int64(len(offsets)))
+	}
+	return nil
+}
+
+func foreignReceipt(r *codec.Receipt) *store.PopReceipt {
+	return &store.PopReceipt{StartOffset: r.StartOffset, PopTimeMs: r.PopTimeMs, InvisibleMs: r.InvisibleMs, ReviveQueueID: r.ReviveQueueID}
 }
 
 // lock locks a queue of a group.
@@ -198,9 +219,13 @@ func (p *Processor) changeInvisible(req *remoting.Request) (*codec.Command, erro
 	nowMs := p.opts.Now().UnixMilli()
 	popTimeMs, err := q.Extend(r.StartOffset, r.PopTimeMs, h.QueueOffset, nowMs, h.InvisibleMs, req.Inline())
 	switch {
+	case errors.Is(err, store.ErrNotFound) && p.popping.state.MayBeForeign(r.PopTimeMs) && req.Inline():
+		return nil, remoting.ErrHandOver
 	case errors.Is(err, store.ErrNotFound):
-		popTimeMs = nowMs
-	case err != nil:
+		popTimeMs, err = q.ExtendForeign(foreignReceipt(r), h.QueueOffset, nowMs, h.InvisibleMs)
+		popTimeMs = max(popTimeMs, nowMs)
+	}
+	if err != nil {
 		return nil, p.putError(err)
 	}
 	resp := req.Response(codec.Success)

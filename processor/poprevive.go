@@ -91,7 +91,8 @@ func (pp *popping) reviveMessage(due *store.PopDue, queueOffset int64) error {
 	props.scan(m.Properties)
 	m.TagsCode = codec.TagsCode(props.tags)
 	var put store.PutResult
-	if err := p.store.PutWait(&m, &put); err != nil {
+	err = p.store.PutWait(&m, &put)
+	if due.CountRevival(err); err != nil {
 		return err
 	}
 	p.stats.PopsRevived.Add(1)

@@ -60,6 +60,8 @@ type PopOptions struct {
 	// TimerReached tells up to when timer messages have been delivered: acks that Java's broker wrote come that way. Unset means
 	// that there is no timer, and all of them are there.
 	TimerReached func() time.Time
+	// Redirect makes a message one that the timer delivers at dueMs. Unset means that there is no timer.
+	Redirect func(m *Message, dueMs int64)
 }
 
 // Pop keeps the deliveries of POP that are in flight. All methods may be called from any goroutine. It has no goroutine: whoever
@@ -83,6 +85,9 @@ type Pop struct {
 	timerReachedMs, timerAskedMs atomic.Int64
 
 	orders popOrders
+
+	tickCounts [len(PopTickSteps) + 1]atomic.Int64
+	tickSum    atomic.Int64 // ns
 
 	movedMu sync.Mutex
 	moved   []*PopQueue // whose cursor is ahead of the table of offsets
@@ -108,6 +113,7 @@ type PopGroup struct {
 	queues map[int32]*PopQueue
 	gone   bool
 	usedMs atomic.Int64
+	counts popCounts
 }
 
 // PopQueue is a group in one queue. Its methods, but for TryLock, Lock and those that say so, are for who holds its lock.
@@ -449,6 +455,7 @@ func (q *PopQueue) drop(c *popCheckpoint) {
 	q.inFlight -= int(c.count) - onesIn(c.acked)
 	c.log.remove(c)
 	p.count.Add(-1)
+	q.group.counts.checkpointsDone.Add(1)
 	p.recycle(c)
 }
 

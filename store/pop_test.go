@@ -181,3 +181,59 @@ func TestPopTakesOverJavas(t *testing.T) {
 	require.Equal(t, []string{"3 [1]", "3 [7]"}, r.due())
 	require.Zero(t, r.pop.Checkpoints())
 }
+
+// TestPopAcksOfJavasDeliveries: what clients say of a delivery that Java's timer still holds goes through the timer, with the body and
+// the key that Apache's 5.4.0 broker gives it, and counts when the checkpoint comes.
+func TestPopAcksOfJavasDeliveries(t *testing.T) {
+	t.Parallel()
+	r := newPopRig(t, t.TempDir())
+	var handed []Message
+	wheel := Message{Topic: TopicWheelTimer, Body: []byte("x"), BornHost: r.store.host.addr}
+	require.NoError(t, r.store.PutWait(&wheel, new(PutResult)))
+	r.dispatched()
+	r.open()
+	r.pop.opts.Redirect = func(m *Message, dueMs int64) {
+		require.EqualValues(t, r.now.UnixMilli()+9_000, dueMs)
+		handed = append(handed, *m)
+		m.Topic, m.QueueID = TopicWheelTimer, 0
+	}
+	receipt := PopReceipt{StartOffset: 5, PopTimeMs: r.now.UnixMilli() - 1000, InvisibleMs: 10_000, ReviveQueueID: 2}
+	lock := func() *PopQueue { return r.pop.Lock([]byte("T"), []byte("G"), 3) }
+	q := lock()
+	for _, none := range []PopReceipt{
+		{5, r.now.UnixMilli() - 20_000, 10_000, 2}, {5, r.now.UnixMilli(), 10_000, 2}, {5, receipt.PopTimeMs, 10_000, 99}, {5, receipt.PopTimeMs, 10_000, -1},
+	} {
+		taken, err := q.AckForeign(&none, []int64{5})
+		require.NoError(t, err)
+		require.False(t, taken, "%+v", none)
+	}
+	taken, err := q.AckForeign(&receipt, []int64{5})
+	require.NoError(t, err)
+	require.True(t, taken)
+	popTimeMs, err := q.ExtendForeign(&receipt, 6, r.now.UnixMilli(), 30_000)
+	require.NoError(t, err)
+	require.Equal(t, r.now.UnixMilli(), popTimeMs)
+	q.Unlock()
+	require.EqualValues(t, 1, r.pop.Checkpoints())
+	require.Len(t, handed, 2)
+	require.Equal(t, fmt.Sprintf(`{"ao":5,"bn":"b","c":"G","pt":%d,"q":3,"so":5,"t":"T"}`, receipt.PopTimeMs), string(handed[0].Body))
+	key, _ := codec.Property(handed[0].Properties, codec.PropUniqKey)
+	require.Equal(t, fmt.Sprintf("T@3@5@G@%d@b@ack", receipt.PopTimeMs), string(key))
+
+	foreign := func(body, tags string) {
+		props := codec.AppendProperty(codec.AppendProperty(nil, codec.PropTags, tags), codec.PropUniqKey, "k")
+		m := Message{Topic: ReviveTopic("C"), QueueID: 2, Body: []byte(body), Properties: props, BornHost: r.store.host.addr}
+		require.NoError(t, r.store.PutWait(&m, new(PutResult)))
+	}
+	r.now = r.now.Add(9 * time.Second)
+	foreign(fmt.Sprintf(`{"bm":0,"bn":"b","c":"G","d":[0,1,2],"it":10000,"n":3,"pt":%d,"q":3,"so":5,"t":"T"}`, receipt.PopTimeMs), "ck")
+	for _, m := range handed {
+		foreign(string(m.Body), "ack")
+	}
+	r.dispatched()
+	r.pop.Tick(r.now)
+	r.now = r.now.Add(2 * time.Second)
+	require.Equal(t, []string{"3 [7]"}, r.due(), "one is acknowledged and one renewed")
+	r.now = r.now.Add(30 * time.Second)
+	require.Equal(t, []string{"3 [6]"}, r.due())
+}

@@ -36,6 +36,7 @@ func (l *popLog) put(c *popCheckpoint, hotOnly bool) error {
 			l.pop.store.waitRoom(moved)
 		}
 	}
+	countPut(&c.queue.group.counts.checkpoints, &c.queue.group.counts.checkpointsRefused, err)
 	return err
 }
 
@@ -83,6 +84,10 @@ func (l *popLog) putAck(w *popScratch, c *popCheckpoint, queueOffsets []int64, h
 		err = l.pop.store.Put(&w.m, &w.put)
 	} else {
 		err = l.pop.store.PutWait(&w.m, &w.put)
+	}
+	counts := &c.queue.group.counts
+	if countPut(&counts.acks, &counts.acksRefused, err); err == nil {
+		counts.acksDone.Add(1)
 	}
 	return w.put.QueueOffset, err
 }

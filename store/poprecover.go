@@ -117,12 +117,6 @@ func (p *Pop) apply(l *popLog, m *codec.Message, resets map[*PopQueue]bool) {
 	l.reached(m.QueueOffset)
 }
 
-// isForeign reports whether a record came by Java's timer: those have a unique key and ours none.
-func isForeign(m *codec.Message) bool {
-	_, ok := codec.Property(m.Properties, codec.PropUniqKey)
-	return ok
-}
-
 func (p *Pop) applyCheckpoint(l *popLog, m *codec.Message, body *codec.PopCheckpoint, resets map[*PopQueue]bool) {
 	if body.Count > MaxPopMessages || body.Count < 0 || body.QueueID < 0 || len(body.Diffs) > MaxPopMessages ||
 		len(body.Diffs) > 0 && len(body.Diffs) != int(body.Count) || !slices.IsSorted(body.Diffs) {
@@ -205,6 +199,7 @@ func (p *Pop) applyAck(l *popLog, m *codec.Message, a *codec.PopAck) {
 			bits |= 1 << i
 		}
 	}
+	q.group.counts.acksDone.Add(1)
 	q.mark(c, bits, m.QueueOffset)
 }
 
@@ -235,29 +230,6 @@ func (q *PopQueue) supersede() {
 		}
 		if bits&^c.acked != 0 {
 			q.mark(c, bits, 0)
-		}
-	}
-}
-
-// popForeignBatch is how many records of a revive queue one Tick looks at.
-const popForeignBatch = 10_000
-
-// readForeign takes in what Java's timer messages have brought into the revive topic since: checkpoints and acks of a Java broker
-// that had the store before. Without a timer message from before this process there can be none.
-func (p *Pop) readForeign() {
-	if p.wheelEnd == 0 {
-		return
-	}
-	r := popReplay{p: p, foreignOnly: true}
-	for _, l := range p.logs {
-		most := p.store.MaxQueueOffset(p.topic, l.id)
-		for n := 0; l.scanned < most && n < popForeignBatch; n++ {
-			next, err := r.some(l, l.scanned)
-			if err != nil {
-				p.opts.Logger.Warn("read deliveries of another broker", "topic", p.topic, "queue", l.id, "offset", l.scanned, "err", err)
-				return
-			}
-			l.scanned = max(next, l.scanned+1)
 		}
 	}
 }

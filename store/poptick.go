@@ -25,6 +25,7 @@ type popCursor struct {
 func (p *Pop) Tick(now time.Time) {
 	p.tickMu.Lock()
 	defer p.tickMu.Unlock()
+	defer func(began time.Time) { p.countTick(time.Since(began)) }(time.Now())
 	if p.await.pending && p.store.Flushed() >= p.await.end {
 		p.commit()
 	}
