@@ -310,12 +310,18 @@ func (t *Timer) Run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			nap := time.Duration(next-t.opts.Now().UnixMilli()) * time.Millisecond
+			nap := napUntil(next, t.opts.Now().UnixMilli())
 			if more = nap <= 0 && ctx.Err() == nil; !more {
-				timer.Reset(max(0, min(nap, maxNap)))
+				timer.Reset(nap)
 			}
 		}
 	}
+}
+
+// napUntil is how long to sleep until nextMs, which may be never: 0 when it is over, and maxNap at most.
+func napUntil(nextMs, nowMs int64) time.Duration {
+	most := maxNap.Milliseconds()
+	return time.Duration(max(0, min(nextMs-nowMs, most))) * time.Millisecond
 }
 
 // turn takes in and delivers a slice each and returns when to come again, in ms. An error is ErrClosed.

@@ -330,3 +330,13 @@ func TestTimerDropsWhatPointsNowhere(t *testing.T) {
 	require.Equal(t, []string{"good"}, ts.delivered(t, "T"))
 	require.Equal(t, int64(2), ts.timer.Stats().Dropped.Load())
 }
+
+func TestTimerSleepsWhenThereIsNothingToDo(t *testing.T) {
+	t.Parallel()
+	const now = 1_800_000_000_000
+	require.Equal(t, maxNap, napUntil(never, now))
+	require.Equal(t, maxNap, napUntil(now+maxNap.Milliseconds()+1, now))
+	require.Equal(t, 3*time.Millisecond, napUntil(now+3, now))
+	require.Zero(t, napUntil(now, now))
+	require.Zero(t, napUntil(now-5, now))
+}
