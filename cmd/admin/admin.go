@@ -1,82 +1,178 @@
-// Package admin holds the administration commands, one file each, under the names and options of Apache's mqadmin. They
-// speak over the wire only, so they work against Apache's servers too.
 package admin
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
 )
 
-// callTimeout bounds one request of a command.
-const callTimeout = 5 * time.Second
+// defaultTimeout bounds one request of a command. Apache: MQAdminExt's timeoutMillis.
+const defaultTimeout = 5 * time.Second
 
-// Command returns `apogee admin`. failed marks an error of a command as against a wrong command line.
-func Command(failed func(error) error) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "admin",
-		Short: "Administration over the wire, with mqadmin's command names and options",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+// defaultNamesrv is asked when neither -n nor NAMESRV_ADDR names one.
+const defaultNamesrv = "127.0.0.1:9876"
+
+// spec is one command.
+type spec struct {
+	name  string
+	alias string
+	short string // one line of the list of commands, in the imperative
+	long  string // what the help says beyond short; may be empty
+	// options are Apache's, in the order of the help.
+	options []option
+	// oneOf are groups of options of which exactly one has to be given, anyOf of which at least one.
+	oneOf, anyOf [][]string
+	// offline commands look at files and ask no server.
+	offline bool
+	run     func(s *session) error
+}
+
+// family is a group of commands in the help.
+type family struct {
+	title string
+	specs []spec
+}
+
+// families are all commands.
+func families() []family {
+	return []family{
+		{"Messages", messageCommands()},
 	}
-	cmd.AddCommand(sendMessageCommand(failed))
+}
+
+// Command returns the tree of commands under the given name: "admin" below apogee, "mqadmin" by itself. failed marks an error of a
+// command as against a wrong command line.
+func Command(name string, failed func(error) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           name,
+		Short:         "Administration over the wire, with mqadmin's command names and options",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetHelpFunc(treeHelp)
+	for _, f := range families() {
+		cmd.AddGroup(&cobra.Group{ID: f.title, Title: f.title})
+		for _, s := range f.specs {
+			cmd.AddCommand(s.command(f.title, failed))
+		}
+	}
+	cmd.AddCommand(helpCommand())
 	return cmd
 }
 
-// call sends a request and turns an answer other than SUCCESS into an error.
-func call(ctx context.Context, client *remoting.Client, addr string, c *codec.Command) (*codec.Command, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	c.Language, c.Version = codec.LanguageGo, codec.Version
-	resp, err := client.Call(ctx, addr, c)
-	if err != nil {
-		return nil, err
+// command turns a spec into what cobra runs.
+func (sp spec) command(group string, failed func(error) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               sp.name,
+		Short:             sp.short,
+		Long:              sp.long,
+		GroupID:           group,
+		DisableAutoGenTag: true,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%s takes options only, and %q is none", sp.name, args[0])
+			}
+			return nil
+		},
 	}
-	if resp.Code != codec.Success {
-		return nil, fmt.Errorf("code %d: %s", resp.Code, firstLine(resp.Remark))
+	if sp.alias != "" && !strings.EqualFold(sp.alias, sp.name) {
+		cmd.Aliases = []string{sp.alias}
 	}
-	return resp, nil
+	sp.addFlags(cmd)
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), sp.help(cmd)) })
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := sp.check(cmd.Flags()); err != nil {
+			return err
+		}
+		err := sp.start(cmd)
+		if _, ok := err.(usageError); ok || err == nil {
+			return err
+		}
+		return failed(err)
+	}
+	return cmd
 }
 
-// findBroker asks the name servers, one after the other, for the master of a topic; a topic that is not there yet goes where
-// TBW102 is, as in every client. want picks a broker by name.
-func findBroker(ctx context.Context, client *remoting.Client, namesrv, topic, want string) (name, addr string, err error) {
-	for _, server := range strings.Split(namesrv, ";") {
-		for _, t := range []string{topic, "TBW102"} {
-			var resp *codec.Command
-			resp, err = call(ctx, client, server, &codec.Command{Code: codec.GetRouteInfoByTopic,
-				Extra: []codec.Field{{Key: "topic", Value: t}, {Key: "acceptStandardJsonOnly", Value: "true"}}})
-			if err != nil {
-				continue
-			}
-			var route struct {
-				BrokerDatas []struct {
-					BrokerName  string            `json:"brokerName"`
-					BrokerAddrs map[string]string `json:"brokerAddrs"`
-				} `json:"brokerDatas"`
-			}
-			if err = json.Unmarshal(resp.Body, &route); err != nil {
-				continue
-			}
-			for _, b := range route.BrokerDatas {
-				if master := b.BrokerAddrs["0"]; master != "" && (want == "" || want == b.BrokerName) {
-					return b.BrokerName, master, nil
-				}
-			}
-			err = fmt.Errorf("no master in the route of %s", t)
+// start runs a command whose options are checked.
+func (sp spec) start(cmd *cobra.Command) error {
+	s, err := newSession(cmd)
+	if err != nil {
+		return err
+	}
+	defer s.client.Close()
+	err = sp.run(s)
+	if end := s.out.close(); err == nil {
+		err = end
+	}
+	return err
+}
+
+// usageError is a command line that a command cannot take.
+type usageError struct{ text string }
+
+// Error returns the sentence.
+func (e usageError) Error() string { return e.text }
+
+// newSession reads the options that every command has.
+func newSession(cmd *cobra.Command) (*session, error) {
+	f := cmd.Flags()
+	s := &session{ctx: cmd.Context(), flags: f, out: &output{w: cmd.OutOrStdout()}, errw: cmd.ErrOrStderr(), now: time.Now}
+	if s.ctx == nil {
+		s.ctx = context.Background()
+	}
+	switch format, _ := f.GetString(flagOutput); format {
+	case "text":
+	case "json":
+		s.out.json = true
+	default:
+		return nil, usageError{fmt.Sprintf("--output %s: there are text and json", format)}
+	}
+	s.timeout, _ = f.GetDuration(flagTimeout)
+	if s.timeout <= 0 {
+		return nil, usageError{"--timeout must be longer than nothing, like 5s"}
+	}
+	addrs, _ := f.GetString(flagNamesrv)
+	for _, addr := range strings.FieldsFunc(addrs, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
+		if !slices.Contains(s.servers, addr) {
+			s.servers = append(s.servers, addr)
 		}
 	}
-	return "", "", fmt.Errorf("find a broker for topic %s by name server %s: %w", topic, namesrv, err)
+	if len(s.servers) == 0 {
+		return nil, usageError{"no name server is named; set -n ADDR or NAMESRV_ADDR"}
+	}
+	var err error
+	if s.keys, err = findCredentials(f, os.Getenv); err != nil {
+		return nil, err
+	}
+	opts := remoting.DefaultClientOptions()
+	opts.DialTimeout = min(opts.DialTimeout, s.timeout)
+	s.client = remoting.NewClient(opts)
+	return s, nil
 }
 
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
+// unknownCommand says which command there is not, and which are like it.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	text := fmt.Sprintf("there is no command %q", name)
+	cmd.SuggestionsMinimumDistance = 3
+	if like := cmd.SuggestionsFor(name); len(like) > 0 {
+		text += "; did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return usageError{text}
 }

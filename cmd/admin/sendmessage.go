@@ -1,81 +1,100 @@
 package admin
 
 import (
-	"context"
 	"fmt"
 	"strconv"
-	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/apogee-mq/apogee/codec"
-	"github.com/apogee-mq/apogee/remoting"
 )
 
-// sendMessageCommand sends one message. Apache: SendMessageCommand.
-func sendMessageCommand(failed func(error) error) *cobra.Command {
-	var namesrv, topic, body, tags, keys, broker string
-	var queueID int32
-	cmd := &cobra.Command{
-		Use:   "sendMessage -n namesrv -t topic -p body",
-		Short: "Send one message",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client := remoting.NewClient(remoting.DefaultClientOptions())
-			defer client.Close()
-			m := message{topic: topic, body: body, tags: tags, keys: keys, broker: broker, queueID: queueID}
-			sent, err := m.send(cmd.Context(), client, namesrv)
-			if err != nil {
-				return failed(err)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%-32s  %-4s  %-20s  %s\n", "#Broker Name", "#QID", "#Send Result", "#MsgId")
-			fmt.Fprintf(cmd.OutOrStdout(), "%-32s  %-4s  %-20s  %s\n", sent.broker, sent.queueID, "SEND_OK", sent.msgID)
-			return nil
-		},
+func messageCommands() []spec {
+	return []spec{
+		{name: "sendMessage", short: "Send one message",
+			options: []option{
+				text("t", "topic", "TOPIC", "topic to send to").must().completed(completeTopics),
+				text("p", "body", "TEXT", "the message's body, UTF-8").must(),
+				text("k", "key", "KEYS", "keys, separated by blanks"),
+				text("c", "tags", "TAG", "tag"),
+				text("b", "broker", "NAME", "broker to send to; else one of the topic's").completed(completeBrokerNames),
+				number("i", "qid", "N", "queue to send to, together with -b; else the broker's choice"),
+				boolean("m", "msgTraceEnable", "trace the message"),
+			}, run: sendMessage},
 	}
-	f := cmd.Flags()
-	f.StringVarP(&namesrv, "namesrvAddr", "n", "127.0.0.1:9876", "name servers, separated by \";\"")
-	f.StringVarP(&topic, "topic", "t", "", "topic to send to")
-	f.StringVarP(&body, "body", "p", "", "the message's body, UTF-8")
-	f.StringVarP(&keys, "key", "k", "", "keys, separated by blanks")
-	f.StringVarP(&tags, "tags", "c", "", "tag")
-	f.StringVarP(&broker, "broker", "b", "", "broker to send to; the first of the topic's route if empty")
-	f.Int32VarP(&queueID, "qid", "i", -1, "queue; -1 lets the broker choose")
-	for _, name := range []string{"topic", "body"} {
-		_ = cmd.MarkFlagRequired(name)
-	}
-	return cmd
 }
 
-// message is what sendMessage was asked to send, sentMessage where it went.
-type message struct {
-	topic, body, tags, keys, broker string
-	queueID                         int32
-}
-
-type sentMessage struct{ broker, queueID, msgID string }
-
-func (m *message) send(ctx context.Context, client *remoting.Client, namesrv string) (sentMessage, error) {
-	broker, addr, err := findBroker(ctx, client, namesrv, m.topic, m.broker)
+// sendMessage sends one message. Apache: SendMessageCommand.
+func sendMessage(s *session) error {
+	broker, addr, err := s.findMaster(s.text("topic"), s.text("broker"))
 	if err != nil {
-		return sentMessage{}, err
+		return err
 	}
 	var props []byte
-	for _, p := range []codec.Field{{Key: codec.PropTags, Value: m.tags}, {Key: codec.PropKeys, Value: m.keys}} {
+	for _, p := range []codec.Field{{Key: codec.PropTags, Value: s.text("tags")}, {Key: codec.PropKeys, Value: s.text("key")}} {
 		if p.Value != "" {
 			props = codec.AppendProperty(props, p.Key, p.Value)
 		}
 	}
-	resp, err := call(ctx, client, addr, &codec.Command{Code: codec.SendMessageV2, Body: []byte(m.body), Extra: []codec.Field{
-		{Key: "a", Value: "TOOLS_PRODUCER"}, {Key: "b", Value: m.topic}, {Key: "c", Value: "TBW102"}, {Key: "d", Value: "4"},
-		{Key: "e", Value: strconv.Itoa(int(m.queueID))}, {Key: "f", Value: "0"},
-		{Key: "g", Value: strconv.FormatInt(time.Now().UnixMilli(), 10)}, {Key: "h", Value: "0"},
-		{Key: "i", Value: string(props)}, {Key: "j", Value: "0"}, {Key: "k", Value: "false"}, {Key: "m", Value: "false"},
-	}})
+	m := outgoing{topic: s.text("topic"), queueID: s.number("qid", -1), props: props, body: []byte(s.text("body"))}
+	sent, err := s.send(addr, m)
 	if err != nil {
-		return sentMessage{}, fmt.Errorf("send to topic %s on %s: %w", m.topic, addr, err)
+		return err
 	}
-	queueID, _ := resp.Field("queueId")
+	t := s.table("%-32s  %-4s  %-20s    %s", column{"#Broker Name", "brokerName"}, column{"#QID", "queueId"},
+		column{"#Send Result", "result"}, column{"#MsgId", "msgId"}).rows("%-32s  %-4s  %-20s    %s")
+	s.result(t.line(broker, sent.queueID, "SEND_OK", sent.msgID))
+	return nil
+}
+
+// outgoing is a message to be sent; queueID -1 lets the broker choose.
+type outgoing struct {
+	topic   string
+	queueID int64
+	props   []byte
+	body    []byte
+}
+
+// sentMessage is where a message went.
+type sentMessage struct {
+	queueID     int64
+	queueOffset int64
+	msgID       string
+}
+
+// send sends a message to a broker.
+func (s *session) send(addr string, m outgoing) (sentMessage, error) {
+	c := request(codec.SendMessageV2, "a", "TOOLS_PRODUCER", "b", m.topic, "c", "TBW102", "d", 4, "e", m.queueID, "f", 0,
+		"g", s.now().UnixMilli(), "h", 0, "i", string(m.props), "j", 0, "k", false, "m", false)
+	c.Body = m.body
+	resp, err := s.broker(addr, c)
+	if err != nil {
+		return sentMessage{}, fmt.Errorf("send to topic %s: %w", m.topic, err)
+	}
+	field := func(key string) int64 {
+		v, _ := resp.Field(key)
+		n, _ := strconv.ParseInt(string(v), 10, 64)
+		return n
+	}
 	msgID, _ := resp.Field("msgId")
-	return sentMessage{broker, string(queueID), string(msgID)}, nil
+	return sentMessage{field("queueId"), field("queueOffset"), string(msgID)}, nil
+}
+
+// findMaster finds the master of a topic; a topic that is not there yet goes where TBW102 is, as in every client. want picks a
+// broker by name.
+func (s *session) findMaster(topic, want string) (name, addr string, err error) {
+	route, err := s.route(topic)
+	if answered(err) == codec.TopicNotExist {
+		route, err = s.route("TBW102")
+	}
+	if err != nil {
+		return "", "", err
+	}
+	for _, b := range route.BrokerDatas {
+		if master := b.BrokerAddrs[masterID]; master != "" && (want == "" || want == b.BrokerName) {
+			return b.BrokerName, master, nil
+		}
+	}
+	if want != "" {
+		return "", "", fmt.Errorf("topic %s has no master on broker %s", topic, want)
+	}
+	return "", "", fmt.Errorf("topic %s has no master that is alive", topic)
 }

@@ -1,5 +1,5 @@
-// Command apogee is a RocketMQ name server and broker in one binary. Under the names mqnamesrv and mqbroker it takes the
-// flags of Apache's start scripts.
+// Command apogee is a RocketMQ name server and broker in one binary. Under the names mqnamesrv, mqbroker and mqadmin
+// it takes the flags of Apache's scripts.
 package main
 
 import (
@@ -42,15 +42,30 @@ func run(name string, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cmd := rootCommand()
+	who, help := "apogee", name+" --help"
+	var err error
 	switch strings.TrimSuffix(name, ".sh") {
 	case "mqnamesrv":
 		args = append([]string{"namesrv"}, args...)
 	case "mqbroker":
 		args = append([]string{"broker"}, args...)
+	case "mqadmin":
+		who = "mqadmin"
+		cmd = adminCommand(who)
+		help = admin.HelpFor(who, args)
+		args, err = admin.Arguments(cmd, args)
+	default:
+		if len(args) > 0 && args[0] == "admin" {
+			help = admin.HelpFor(name+" admin", args[1:])
+		}
+		args, err = adminArguments(cmd, args)
 	}
-	cmd.SetArgs(args)
+	if err == nil {
+		cmd.SetArgs(args)
+		err = cmd.ExecuteContext(ctx)
+	}
 	var exit store.ExitError
-	switch err := cmd.ExecuteContext(ctx); {
+	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &exit):
@@ -59,12 +74,29 @@ func run(name string, args []string) int {
 		}
 		return exit.Code
 	case errors.As(err, new(startError)):
-		fmt.Fprintf(os.Stderr, "apogee: %v\n", withHint(err))
+		fmt.Fprintf(os.Stderr, "%s: %v\n", who, withHint(err))
 		return exitStart
 	default:
-		fmt.Fprintf(os.Stderr, "apogee: %v (see %s --help)\n", err, name)
+		fmt.Fprintf(os.Stderr, "%s: %v (see %s)\n", who, err, help)
 		return exitUsage
 	}
+}
+
+func adminCommand(name string) *cobra.Command {
+	return admin.Command(name, func(err error) error { return startError{err} })
+}
+
+// adminArguments gives what follows `apogee admin` the ways of mqadmin.
+func adminArguments(root *cobra.Command, args []string) ([]string, error) {
+	if len(args) == 0 || args[0] != "admin" {
+		return args, nil
+	}
+	cmd, _, err := root.Find(args[:1])
+	if err != nil {
+		return args, nil
+	}
+	rest, err := admin.Arguments(cmd, args[1:])
+	return append([]string{"admin"}, rest...), err
 }
 
 func rootCommand() *cobra.Command {
@@ -77,7 +109,7 @@ func rootCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(serverCommand(), namesrvCommand(), brokerCommand(), versionCommand(),
-		admin.Command(func(err error) error { return startError{err} }), store.Command())
+		adminCommand("admin"), store.Command())
 	return root
 }
 
