@@ -29,9 +29,7 @@ type spec struct {
 	options []option
 	// oneOf are groups of options of which exactly one has to be given, anyOf of which at least one.
 	oneOf, anyOf [][]string
-	// offline commands look at files and ask no server.
-	offline bool
-	run     func(s *session) error
+	run          func(s *session) error
 }
 
 // family is a group of commands in the help.
@@ -43,6 +41,8 @@ type family struct {
 // families are all commands.
 func families() []family {
 	return []family{
+		{"Topics", topicCommands()},
+		{"Clusters and brokers", slices.Concat(clusterCommands(), brokerCommands())},
 		{"Messages", messageCommands()},
 	}
 }
