@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/processor"
 	"github.com/apogee-mq/apogee/remoting"
@@ -66,6 +67,7 @@ type Broker struct {
 	timer     *store.Timer // nil with timerWheelEnable=false
 	modes     *store.RequestModes
 	processor *processor.Processor
+	guard     *auth.Guard
 	server    *remoting.Server
 	client    *remoting.Client
 	register  *Registrar
@@ -87,9 +89,9 @@ func Open(cfg Config, log *slog.Logger) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{Addr: netip.AddrPortFrom(ip, uint16(cfg.ListenPort)), log: log, services: newServices(), config: newLiveConfig(cfg)}
-	b.client = remoting.NewClient(remoting.DefaultClientOptions())
+	b.client = remoting.NewClient(clientOptions(cfg))
 	b.register = NewRegistrar(b.registrarOptions(cfg))
-	for _, step := range []func(Config) error{b.openStore, b.openProcessor, b.listen, b.startServices, b.openHTTP} {
+	for _, step := range []func(Config) error{b.openStore, b.openGuard, b.openProcessor, b.listen, b.startServices, b.openHTTP} {
 		if err := step(cfg); err != nil {
 			b.abandon()
 			return nil, err
@@ -316,11 +318,13 @@ func (b *Broker) listen(cfg Config) (err error) {
 	opts := remoting.DefaultOptions()
 	opts.Addrs = []string{hostPort(cfg.BindAddress, cfg.ListenPort), hostPort(cfg.BindAddress, cfg.ListenPort-vipBelow)}
 	opts.Table = func(listener int) *remoting.Table {
+		entries := b.processor.Table()
 		if listener == listenerVIP {
-			return remoting.NewTable(b.processor.VIPTable())
+			entries = b.processor.VIPTable()
 		}
-		return remoting.NewTable(b.processor.Table())
+		return remoting.NewTable(b.guard.Audit(append(entries, b.guard.Entries()...)))
 	}
+	opts.Guard = b.guard.Check()
 	opts.IdleTimeout, opts.Logger = cfg.MaxIdle, b.log
 	clear(opts.MaxWait[:])
 	if cfg.FastFailure {
@@ -353,6 +357,7 @@ func (b *Broker) poolLoad(kind remoting.PoolKind) (waiting, capacity int) {
 
 func (b *Broker) startServices(cfg Config) error {
 	s := b.services
+	s.run(b.guard.Run)
 	s.run(b.register.Run)
 	b.register.AwaitFirst()
 	s.run(func(ctx context.Context) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/processor"
 )
 
@@ -108,9 +109,6 @@ type Config struct {
 	TransactionRocksDB  bool
 	DLedgerCommitLog    bool
 	ControllerMode      bool
-	ACL                 bool
-	Authentication      bool
-	Authorization       bool
 	PropertyFilter      bool
 	FilterDataCleanTime time.Duration
 	// ConsumeQueueExt gives queue entries units in files of ExtSegmentBytes, CalcFilterBitMap gives units bit maps for FilterConsumers
@@ -129,6 +127,11 @@ type Config struct {
 	FastFailure                                  bool
 	SendWait, PullWait, HeartbeatWait, AdminWait time.Duration
 	MaxConsumeQueueScan                          int32
+
+	// Auth says who may do what.
+	Auth auth.Config
+	// OnGuard, if set, is told of the guard before anything is sent to a name server.
+	OnGuard func(*auth.Guard)
 
 	HTTP HTTPConfig
 	CompactionConfig
@@ -169,6 +172,7 @@ func DefaultConfig() Config {
 		FastFailure: true, SendWait: 200 * time.Millisecond, PullWait: 5 * time.Second, HeartbeatWait: 31 * time.Second,
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000, MaxLMQs: 20000, ExtSegmentBytes: 48 << 20, FilterConsumers: 32, FilterErrorPercent: 20,
+		Auth:             auth.Config{Home: os.Getenv("ROCKETMQ_HOME"), Audit: true},
 		HTTP:             HTTPConfig{Exporter: exporterNone, Port: 5557},
 		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(), ScrubConfig: defaultScrubConfig(),
 	}
@@ -218,8 +222,6 @@ func (c *Config) validate() error {
 		return fmt.Errorf("enableControllerMode=true: this version has no controller; switch the group to plain master first")
 	case c.DLedgerCommitLog:
 		return fmt.Errorf("enableDLegerCommitLog=true: DLedger stores are not readable here; convert the group to a plain master first")
-	case c.ACL || c.Authentication || c.Authorization:
-		return fmt.Errorf("aclEnable, authenticationEnabled or authorizationEnabled is true: this version does not check credentials; remove the key to run without them")
 	case c.StoreType != "default":
 		return fmt.Errorf("storeType=%s: RocksDB queues are not readable here; only storeType=default is", c.StoreType)
 	case c.ConfigManager == "v2":
@@ -231,5 +233,5 @@ func (c *Config) validate() error {
 	case c.TransactionRocksDB:
 		return fmt.Errorf("transRocksDBEnable=true: transactions in RocksDB are not readable here; let Apache's broker end them without the key first")
 	}
-	return nil
+	return c.Auth.Validate()
 }

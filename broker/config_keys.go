@@ -5,11 +5,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
 )
 
 // keyTable is used by reading, by the runtime update request and by printing. Older spellings share a field.
-var keyTable = codec.SettingKeys[Config]{
+var keyTable = auth.AddKeys(codec.SettingKeys[Config]{
 	"brokerClusterName": codec.TextKey(func(c *Config) *string { return &c.ClusterName }),
 	"brokerName":        codec.TextKey(func(c *Config) *string { return &c.Name }),
 	"brokerId":          codec.NumberKey(func(c *Config) *int64 { return &c.ID }, 0, 1<<62),
@@ -141,9 +142,8 @@ var keyTable = codec.SettingKeys[Config]{
 	"storeType":                         codec.TextKey(func(c *Config) *string { return &c.StoreType }),
 	"enableDLegerCommitLog":             codec.BoolKey(func(c *Config) *bool { return &c.DLedgerCommitLog }),
 	"enableControllerMode":              codec.BoolKey(func(c *Config) *bool { return &c.ControllerMode }),
-	"aclEnable":                         codec.BoolKey(func(c *Config) *bool { return &c.ACL }),
-	"authenticationEnabled":             codec.BoolKey(func(c *Config) *bool { return &c.Authentication }),
-	"authorizationEnabled":              codec.BoolKey(func(c *Config) *bool { return &c.Authorization }),
+	"aclEnable":                         codec.BoolKey(func(c *Config) *bool { return &c.Auth.ACL }),
+	"rocketmqHome":                      codec.TextKey(func(c *Config) *string { return &c.Auth.Home }),
 	"enablePropertyFilter":              codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.PropertyFilter })),
 	"metricsExporterType":               codec.OneOfKey(func(c *Config) *string { return &c.HTTP.Exporter }, exporterNone, exporterProm, "OTLP_GRPC", "LOG"),
 	"metricsPromExporterHost":           codec.TextKey(func(c *Config) *string { return &c.HTTP.Host }),
@@ -166,7 +166,7 @@ var keyTable = codec.SettingKeys[Config]{
 	"rocksdbCQDoubleWriteEnable":  codec.BoolKey(func(c *Config) *bool { return &c.QueuesTwice }),
 	"timerRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TimerRocksDB }),
 	"transRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TransactionRocksDB }),
-}
+}, func(c *Config) *auth.Config { return &c.Auth })
 
 // Text prints every key that has an effect here, one key=value a line in alphabetical order.
 func (c *Config) Text() string { return codec.SettingsText(keyTable.Values(c)) }

@@ -105,15 +105,21 @@ func TestValidateRefusesWhatCannotWork(t *testing.T) {
 		"SLAVE":                 func(c *Config) { c.Role = "SLAVE" },
 		"SYNC_MASTER":           func(c *Config) { c.Role = "SYNC_MASTER" },
 		"enableControllerMode":  func(c *Config) { c.ControllerMode = true },
-		"authenticationEnabled": func(c *Config) { c.Authentication = true },
-		"storeType":             func(c *Config) { c.StoreType = "defaultRocksDB" },
-		"configManagerVersion":  func(c *Config) { c.ConfigManager = "v2" },
-		"rocksdbCQDoubleWrite":  func(c *Config) { c.QueuesTwice = true },
-		"timerRocksDBEnable":    func(c *Config) { c.TimerRocksDB = true },
-		"transRocksDBEnable":    func(c *Config) { c.TransactionRocksDB = true },
-		"enableDLegerCommitLog": func(c *Config) { c.DLedgerCommitLog = true },
-		"brokerName":            func(c *Config) { c.Name = "" },
-		"listenPort":            func(c *Config) { c.ListenPort = 1 },
+		"authenticationEnabled": func(c *Config) { c.Auth.Authorization = true },
+		"authorizationProvider": func(c *Config) {
+			c.Auth.Authentication, c.Auth.AuthorizationProvider = true, "com.example.OwnProvider"
+		},
+		"initAuthenticationUser":               func(c *Config) { c.Auth.Authentication, c.Auth.InitUser = true, "admin" },
+		"innerClientAuthenticationCredentials": func(c *Config) { c.Auth.InnerCredentials = "{}" },
+		"aclEnable":                            func(c *Config) { c.Auth.ACL, c.Auth.Home = true, "" },
+		"storeType":                            func(c *Config) { c.StoreType = "defaultRocksDB" },
+		"configManagerVersion":                 func(c *Config) { c.ConfigManager = "v2" },
+		"rocksdbCQDoubleWrite":                 func(c *Config) { c.QueuesTwice = true },
+		"timerRocksDBEnable":                   func(c *Config) { c.TimerRocksDB = true },
+		"transRocksDBEnable":                   func(c *Config) { c.TransactionRocksDB = true },
+		"enableDLegerCommitLog":                func(c *Config) { c.DLedgerCommitLog = true },
+		"brokerName":                           func(c *Config) { c.Name = "" },
+		"listenPort":                           func(c *Config) { c.ListenPort = 1 },
 	} {
 		cfg := DefaultConfig()
 		change(&cfg)

@@ -100,7 +100,11 @@ func (b *Broker) writeConfig(changes []codec.Setting) error {
 // replaceFile writes a file so that a crash leaves the old or the new one.
 func replaceFile(path string, data []byte) error {
 	temp := path + ".tmp"
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	mode := os.FileMode(0o644)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm() // a file that others may not read stays so
+	}
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
 	if err != nil {
 		return fmt.Errorf("write the settings: %w", err)
 	}

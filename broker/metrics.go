@@ -46,6 +46,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.clients(s)
 	m.lag(s)
 	m.remoting(s)
+	m.b.guard.Denied(func(cause string, n int64) { s.counter("apogee_auth_denied_total", n, cause) })
 }
 
 // series takes the values of families.

@@ -64,6 +64,7 @@ var families = []struct{ name, labels, help string }{
 	{"apogee_read_latency_seconds", "", "Reads for pulls, one in 16 of them"},
 	{"apogee_consumer_queue_lag_messages", "consumer_group topic queue_id", "Messages of a queue without a committed offset"},
 	{"apogee_subscription_mismatch", "consumer_group", "1 for each group whose members subscribe differently"},
+	{"apogee_auth_denied_total", "cause", "Requests refused for want of a user, a signature or a right"},
 	{"apogee_connections", "", "Open connections"},
 	{"apogee_inflight_bytes", "", "Bytes of requests that are being answered"},
 	{"apogee_unsent_bytes", "", "Bytes that peers have not read"},

@@ -19,7 +19,7 @@ import (
 const modulePath = "github.com/apogee-mq/apogee/"
 
 // The rooms from the ground up: a room imports only rooms of a lower floor.
-var floors = map[string]int{"codec": 0, "remoting": 1, "store": 1, "processor": 2, "broker": 3, "namesrv": 3, "cmd": 4}
+var floors = map[string]int{"codec": 0, "remoting": 1, "store": 1, "processor": 2, "auth": 2, "broker": 3, "namesrv": 3, "cmd": 4}
 
 const (
 	maxFunctionLines = 80

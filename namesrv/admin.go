@@ -221,7 +221,7 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 	if err := next.validate(); err != nil {
 		return nil, err
 	}
-	if err := writeFile(next.ConfigStorePath, []byte(next.Text())); err != nil {
+	if err := writeFile(next.ConfigStorePath, []byte(next.fileText())); err != nil {
 		return nil, err
 	}
 	s.opts = next

@@ -156,12 +156,15 @@ func writeFile(path string, b []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	temp := path + ".tmp"
-	if err := writeSynced(temp, b); err != nil {
+	temp, mode := path+".tmp", os.FileMode(0o644)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm() // a file that others may not read stays so
+	}
+	if err := writeSynced(temp, b, mode); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if old, err := os.ReadFile(path); err == nil {
-		if err := writeSynced(path+".bak", old); err != nil {
+		if err := writeSynced(path+".bak", old, mode); err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 	}
@@ -179,8 +182,8 @@ func writeFile(path string, b []byte) error {
 	return nil
 }
 
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+func writeSynced(path string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}

@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/remoting"
 )
 
@@ -27,6 +29,7 @@ type Server struct {
 	settings atomic.Pointer[Settings]
 	routes   *routes
 	kv       *kvTable
+	guard    *auth.Guard
 	remoting *remoting.Server
 
 	stop  context.CancelFunc
@@ -58,7 +61,13 @@ func Open(opts Options) (*Server, error) {
 		conf, _ := s.kv.get(orderTopicNamespace, topic)
 		return conf
 	})
+	if err := s.openGuard(); err != nil {
+		return nil, err
+	}
 	serve := remoting.DefaultOptions()
+	if serve.Guard = opts.Check; serve.Guard == nil {
+		serve.Guard = s.guard.Check()
+	}
 	serve.Addrs = []string{net.JoinHostPort(opts.BindAddress, strconv.Itoa(opts.ListenPort))}
 	serve.Table = func(int) *remoting.Table { return s.table() }
 	serve.IdleTimeout, serve.Logger, serve.Now = opts.IdleTimeout, opts.Logger, opts.Now
@@ -71,6 +80,16 @@ func Open(opts Options) (*Server, error) {
 	s.loops.Go(func() { s.scan(ctx) })
 	s.loops.Go(func() { s.takeOut(ctx) })
 	return s, nil
+}
+
+// openGuard reads who may do what; the users lie beside the key-value configuration.
+func (s *Server) openGuard() (err error) {
+	dir := s.opts.Auth.Path
+	if dir == "" {
+		dir = filepath.Join(filepath.Dir(s.opts.KVConfigPath), "apogee")
+	}
+	s.guard, err = auth.Open(auth.Options{Config: s.opts.Auth, Cluster: s.opts.Cluster, Dir: dir, Logger: s.log, Now: s.now})
+	return err
 }
 
 // Addr returns the address listened on.

@@ -7,9 +7,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
 )
 
 // Options say where a name server listens and how it behaves. The zero value is unusable; begin with DefaultOptions.
@@ -24,6 +27,13 @@ type Options struct {
 	ConfigStorePath string
 	// IdleTimeout closes connections without traffic. The default is 120 s.
 	IdleTimeout time.Duration
+
+	// Auth says who may do what. Apache's name server asks nobody. Cluster is the name that policies for clusters mean where a request
+	// names none. The default is DefaultCluster.
+	Auth    auth.Config
+	Cluster string
+	// Check, if set, checks requests in place of Auth.
+	Check func(*remoting.Request) error
 
 	Settings
 
@@ -71,6 +81,7 @@ func DefaultOptions() Options {
 		IdleTimeout:     120 * time.Second,
 		Settings: Settings{ScanInterval: 5 * time.Second, ReturnOrderTopicConfigToBroker: true, EnableAllTopicList: true,
 			EnableTopicList: true, WaitForService: 45 * time.Second, ConfigBlackList: "configBlackList;configStorePath;kvConfigPath"},
+		Auth: auth.Config{Audit: true}, Cluster: "DefaultCluster",
 		Logger: slog.New(slog.DiscardHandler), Now: time.Now, kept: maps.Clone(javaKeys),
 	}
 	o.kept["rocketmqHome"] = os.Getenv("ROCKETMQ_HOME")
@@ -108,6 +119,14 @@ var keys = codec.SettingKeys[Options]{
 	"configBlackList":                   codec.TextKey(func(o *Options) *string { return &o.ConfigBlackList }),
 }
 
+// authKeys are the keys of Auth, which Apache's name server does not have. No request changes or shows them.
+func authKeys() codec.SettingKeys[Options] {
+	own := auth.AddKeys(codec.SettingKeys[Options]{}, func(o *Options) *auth.Config { return &o.Auth })
+	own["clusterName"] = codec.TextKey(func(o *Options) *string { return &o.Cluster })
+	delete(own, "migrateAuthFromV1Enabled")
+	return own
+}
+
 // Load reads a namesrv.conf over the options. From then on a change of settings at run time is written to that file, as
 // Java does. A key that nobody knows is a warning, a value that cannot be read an error with its line.
 func (o *Options) Load(file string) error {
@@ -116,7 +135,9 @@ func (o *Options) Load(file string) error {
 		return fmt.Errorf("read configuration: %w", err)
 	}
 	o.kept = maps.Clone(o.kept)
-	others, err := keys.Load(o, file, b)
+	all := authKeys()
+	maps.Copy(all, keys)
+	others, err := all.Load(o, file, b)
 	if err != nil {
 		return err
 	}
@@ -145,6 +166,22 @@ func (o *Options) Text() string {
 	return codec.SettingsText(values)
 }
 
+// fileText is Text and what it does not show: the keys of Auth, those that are set.
+func (o *Options) fileText() string {
+	values := keys.Values(o)
+	maps.Copy(values, o.kept)
+	unset, own := DefaultOptions(), authKeys()
+	for key, k := range own {
+		if value := k.Get(o); value != k.Get(&unset) {
+			values[key] = strings.ReplaceAll(value, `\`, `\\`)
+		}
+	}
+	for key, secret := range o.Auth.Secrets() {
+		values[key] = strings.ReplaceAll(secret, `\`, `\\`)
+	}
+	return codec.SettingsText(values)
+}
+
 func (o *Options) validate() error {
 	switch {
 	case o.ListenPort < 0 || o.ListenPort > 65535:
@@ -156,7 +193,7 @@ func (o *Options) validate() error {
 	case o.Logger == nil || o.Now == nil:
 		return errors.New("namesrv: options Logger and Now must be set")
 	}
-	return nil
+	return o.Auth.Validate()
 }
 
 // clone returns a copy that shares nothing that keep changes.

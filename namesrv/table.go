@@ -8,7 +8,7 @@ import (
 // table lists every request code this server answers; any other gets 3. ADD_BROKER and REMOVE_BROKER (902, 903) are for
 // broker containers, and Apache's name server does not know them either.
 func (s *Server) table() *remoting.Table {
-	return remoting.NewTable([]remoting.Entry{
+	entries := []remoting.Entry{
 		{Code: codec.GetRouteInfoByTopic, Pool: remoting.PoolClient, Inline: true, Handler: s.route},
 
 		{Code: codec.RegisterBroker, Pool: remoting.PoolSend, Handler: s.register},
@@ -34,5 +34,9 @@ func (s *Server) table() *remoting.Table {
 		{Code: codec.GetHasUnitSubUnunitTopicList, Pool: remoting.PoolAdmin, Handler: s.unitSubOnlyTopics},
 		{Code: codec.UpdateNamesrvConfig, Pool: remoting.PoolAdmin, Handler: s.updateConfig},
 		{Code: codec.GetNamesrvConfig, Pool: remoting.PoolAdmin, Handler: s.getConfig},
-	})
+	}
+	if s.guard.KeepsUsers() {
+		entries = append(entries, s.guard.Entries()...)
+	}
+	return remoting.NewTable(s.guard.Audit(entries))
 }

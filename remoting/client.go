@@ -33,6 +33,8 @@ type ClientOptions struct {
 	OnRequest func(addr string, c *codec.Command) *codec.Command
 	// Dial opens a connection. The default is a net.Dialer's DialContext.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Sign, if set, is given every request before it is sent.
+	Sign func(c *codec.Command) error
 	// Logger gets what the client has to say. The default discards it.
 	Logger *slog.Logger
 }
@@ -72,7 +74,7 @@ func (cl *Client) Call(ctx context.Context, addr string, c *codec.Command) (*cod
 		ctx, cancel = context.WithTimeout(ctx, cl.opts.CallTimeout)
 		defer cancel()
 	}
-	cc, err := cl.conn(ctx, addr)
+	cc, err := cl.ready(ctx, addr, c)
 	if err != nil {
 		release(c)
 		return nil, err
@@ -100,7 +102,7 @@ func (cl *Client) Call(ctx context.Context, addr string, c *codec.Command) (*cod
 
 // Oneway sends c to addr as a one-way request and returns when the bytes are with the kernel.
 func (cl *Client) Oneway(ctx context.Context, addr string, c *codec.Command) error {
-	cc, err := cl.conn(ctx, addr)
+	cc, err := cl.ready(ctx, addr, c)
 	if err != nil {
 		release(c)
 		return err
@@ -125,6 +127,16 @@ func (cl *Client) Close() error {
 	}
 	cl.readers.Wait()
 	return nil
+}
+
+// ready signs a request and returns the connection for it.
+func (cl *Client) ready(ctx context.Context, addr string, c *codec.Command) (*clientConn, error) {
+	if cl.opts.Sign != nil {
+		if err := cl.opts.Sign(c); err != nil {
+			return nil, fmt.Errorf("sign the request to %s: %w", addr, err)
+		}
+	}
+	return cl.conn(ctx, addr)
 }
 
 // conn returns the open connection to addr, or opens it. One caller opens, the others wait for it.

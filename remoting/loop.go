@@ -274,12 +274,13 @@ func (l *loop) frame(c *conn, frame []byte) error {
 		return nil // the connection is about to be closed, which tells the client to ask elsewhere
 	}
 	req.Conn, req.Listener, req.Arrived, req.server = c, int(c.listener), l.now, l.srv
-	req.inline, req.parked = true, false
+	req.inline, req.parked, req.passed = true, false, false
 	entry := c.table.find(req.Code)
 	switch {
 	case entry == nil:
 		l.srv.stats.unknown.Add(1)
-		l.answer(req.finish(nil, unknownCode(req.Code)))
+		req.inline = false // the guard has to answer here
+		l.answer(req.finish(l.srv.invoke(unknown, req)))
 	case entry.Inline:
 		resp, err := l.srv.invoke(entry.Handler, req)
 		if errors.Is(err, ErrHandOver) && !req.parked {
@@ -311,7 +312,7 @@ func (l *loop) queue(c *conn, entry *Entry, frame []byte) {
 	}
 	ch := l.srv.buffers.chunks.get(len(frame))
 	ch.b = append(ch.b, frame...)
-	l.jobs[entry.Pool] = append(l.jobs[entry.Pool], job{conn: c, chunk: ch, entry: entry, arrived: l.now})
+	l.jobs[entry.Pool] = append(l.jobs[entry.Pool], job{conn: c, chunk: ch, entry: entry, passed: l.req.passed, arrived: l.now})
 }
 
 // refuse answers the request in l.req with SYSTEM_BUSY.

@@ -57,6 +57,10 @@ type Options struct {
 	// The defaults are Apache's: send 200 ms, pull 5 s, client 31 s, admin 5 s.
 	MaxWait [poolKinds]time.Duration
 
+	// Guard, if set, is asked before every handler, on the handler's goroutine; its error is the answer. Of an inline entry it may
+	// return ErrHandOver, to be asked again on the pool.
+	Guard func(*Request) error
+
 	// OnOpen and OnClose, if set, are told of connections, on the connection's event loop: they must not wait. OnClose comes once
 	// for each OnOpen.
 	OnOpen  func(Conn)

@@ -48,6 +48,7 @@ type job struct {
 	conn    *conn
 	chunk   *chunk // a copy of the request's frame
 	entry   *Entry
+	passed  bool // the guard
 	arrived time.Time
 	task    interface{ Run() }
 }
@@ -181,7 +182,7 @@ func (p *Pool) runRequest(req *Request, j *job) {
 		return
 	}
 	req.Conn, req.Listener, req.Arrived, req.server = j.conn, int(j.conn.listener), j.arrived, p.srv
-	req.inline, req.parked = false, false
+	req.inline, req.parked, req.passed = false, false, j.passed
 	var resp *codec.Command
 	if waited := p.srv.opts.Now().Sub(j.arrived); p.maxWait > 0 && waited > p.maxWait {
 		p.srv.stats.tooOld.Add(1)
@@ -221,7 +222,7 @@ func (p *Pool) close(ctx context.Context) error {
 	return waitGroup(ctx, &p.workers, "of the "+p.kind.String()+" pool")
 }
 
-// invoke runs a handler; its panic becomes an error.
+// invoke runs a handler, unless the guard refuses the request; a panic becomes an error.
 func (s *Server) invoke(h Handler, req *Request) (resp *codec.Command, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -231,8 +232,17 @@ func (s *Server) invoke(h Handler, req *Request) (resp *codec.Command, err error
 			resp, err = nil, fmt.Errorf("panic: %v", v)
 		}
 	}()
+	if s.opts.Guard != nil && !req.passed {
+		if err := s.opts.Guard(req); err != nil {
+			return nil, err
+		}
+		req.passed = true
+	}
 	return h(req)
 }
+
+// unknown is the handler of codes without an entry.
+func unknown(req *Request) (*codec.Command, error) { return nil, unknownCode(req.Code) }
 
 func connInflightCause(limit int64) string {
 	return ", requests of this connection that are being answered take more than " + strconv.FormatInt(limit, 10) + " bytes"

@@ -34,6 +34,7 @@ type Request struct {
 
 	inline bool
 	parked bool
+	passed bool // the guard
 	server *Server
 	resp   codec.Command
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/broker"
 	"github.com/apogee-mq/apogee/namesrv"
 )
@@ -55,6 +56,13 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
 	opts.KVConfigPath = filepath.Join(cfg.StoreRoot, "namesrv", "kvConfig.json")
 	opts.ConfigStorePath = filepath.Join(cfg.StoreRoot, "namesrv", "namesrv.properties")
+	if cfg.Auth.Authentication {
+		if cfg.Auth.InnerSigner() == nil {
+			return startError{errors.New(`authenticationEnabled=true: the broker signs its registration at the name server of this process; set innerClientAuthenticationCredentials={"accessKey":"…","secretKey":"…"}`)}
+		}
+		var shared auth.Shared
+		opts.Check, cfg.OnGuard = shared.Check, shared.Set
+	}
 	ns, err := namesrv.Open(opts)
 	if err != nil {
 		return startError{err}
