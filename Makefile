@@ -2,13 +2,18 @@
 
 GO      ?= go
 BIN     := bin/apogee
+VERSION := $(shell sed -n 's/^\tversion = "\(.*\)"$$/\1/p' cmd/apogee/main.go)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.commit=$(COMMIT)
 FUZZTIME ?= 20s
 # The client of bench-semantics runs on core 1, the server on core 0, where that can be had.
 PIN := $(shell [ "$$(nproc 2>/dev/null || echo 1)" -gt 1 ] && command -v taskset >/dev/null && echo taskset -c 1)
 
-.PHONY: help build run test race fuzz crash compat compat-apache bench bench-recovery bench-semantics lint clean
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+IMAGE   ?= apogee
+DOCKER  ?= docker
+
+.PHONY: help release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,5 +63,38 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
+release: ## static binaries of every platform with checksums: dist/
+	rm -rf dist/release && mkdir -p dist/release
+	@set -e; for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/} name=apogee-$(VERSION)-$${platform%/*}-$${platform#*/}; \
+		mkdir -p dist/release/$$name; \
+		echo "build $$name"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/release/$$name/apogee ./cmd/apogee; \
+		for link in mqnamesrv mqbroker mqadmin; do ln -sf apogee dist/release/$$name/$$link; done; \
+		cp README.md LICENSE dist/release/$$name/; cp -r deploy/systemd dist/release/$$name/; \
+		tar -C dist/release --owner=0 --group=0 --sort=name --mtime=@0 -czf dist/release/$$name.tar.gz $$name; \
+		rm -r dist/release/$$name; \
+	done
+	cd dist/release && sha256sum *.tar.gz > SHA256SUMS && cat SHA256SUMS
+
+dist/image: FORCE
+	mkdir -p dist/image/data
+	@set -e; for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/image/apogee-linux-$$arch ./cmd/apogee; \
+	done
+FORCE:
+
+image: dist/image ## the small container image, not root; needs a container engine (DOCKER=docker)
+	$(DOCKER) build -f deploy/docker/Dockerfile -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
+
+image-apache: dist/image ## images with the paths and commands of Apache's and of its operator's
+	$(DOCKER) build -f deploy/docker/apache/Dockerfile --target rocketmq -t $(IMAGE)-rocketmq:$(VERSION) .
+	$(DOCKER) build -f deploy/docker/apache/Dockerfile --target operator-broker -t $(IMAGE)-rocketmq-broker:$(VERSION) .
+	$(DOCKER) build -f deploy/docker/apache/Dockerfile --target operator-nameserver -t $(IMAGE)-rocketmq-nameserver:$(VERSION) .
+
+chart: ## lint and render the Helm chart (needs helm)
+	helm lint --strict deploy/helm/apogee
+	helm template mq deploy/helm/apogee >/dev/null
+
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apogee-mq/apogee/auth"
+	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/processor"
 )
 
@@ -194,6 +195,22 @@ func (c *Config) Load(path string, log *slog.Logger) error {
 	for _, s := range others {
 		if !known[s.Key] {
 			log.Warn("unknown setting is ignored", "file", path, "line", s.Line, "key", s.Key)
+		}
+	}
+	return nil
+}
+
+// Apply sets what an environment or a command line says over c, with the keys of broker.conf. Source is for messages. An
+// unknown key is a warning; a value that cannot be is an error that names source and key.
+func (c *Config) Apply(source string, settings []codec.Setting, log *slog.Logger) error {
+	others, err := keyTable.Apply(c, source, settings)
+	if err != nil {
+		return err
+	}
+	known := knownJavaKeys()
+	for _, s := range others {
+		if !known[s.Key] {
+			log.Warn("unknown setting is ignored", "from", source, "key", s.Key)
 		}
 	}
 	return nil

@@ -130,6 +130,21 @@ func (t SettingKeys[C]) Load(c *C, file string, text []byte) (others []Setting, 
 	return others, nil
 }
 
+// Apply sets what an environment or a command line says over c. It returns the settings that are not in the table; an error
+// names source and key.
+func (t SettingKeys[C]) Apply(c *C, source string, settings []Setting) (others []Setting, err error) {
+	for _, s := range settings {
+		known, err := t.set(c, s)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", source, err)
+		}
+		if !known {
+			others = append(others, s)
+		}
+	}
+	return others, nil
+}
+
 // Update reads the body of UPDATE_BROKER_CONFIG or UPDATE_NAMESRV_CONFIG over c. It returns the settings it took and those that
 // are not in the table. After an error c is half changed, so pass a copy. A key that may not be changed is refused as Apache
 // refuses those of its configBlackList; so is, unlike there, a value that could set another key once it stands in a file.

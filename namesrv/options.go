@@ -150,6 +150,22 @@ func (o *Options) Load(file string) error {
 	return nil
 }
 
+// Apply sets what an environment or a command line says over the options, with the keys of namesrv.conf. Source is for
+// messages. A key that nobody knows is a warning, a value that cannot be read an error.
+func (o *Options) Apply(source string, settings []codec.Setting) error {
+	o.kept = maps.Clone(o.kept)
+	others, err := keys.Apply(o, source, settings)
+	if err != nil {
+		return err
+	}
+	for _, s := range others {
+		if !o.keep(s) {
+			o.Logger.Warn("unknown key", "from", source, "key", s.Key)
+		}
+	}
+	return nil
+}
+
 // keep takes a setting that means nothing here; false says that Apache does not know it either.
 func (o *Options) keep(s codec.Setting) bool {
 	_, known := javaKeys[s.Key]

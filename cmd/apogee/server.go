@@ -11,6 +11,7 @@ import (
 
 	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/broker"
+	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/namesrv"
 )
 
@@ -20,6 +21,7 @@ const stopTimeout = 10 * time.Second
 // serverFlags are the flags of `apogee server`.
 type serverFlags struct {
 	logFlags
+	set                       setFlags
 	conf, data                string
 	namesrvPort, listenOnPort int
 }
@@ -39,6 +41,7 @@ func serverCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	f.set.add(cmd)
 	cmd.Flags().StringVarP(&f.conf, "configFile", "c", "", "broker.conf with Apache's keys")
 	cmd.Flags().StringVar(&f.data, "data", "apogee-data", "folder for everything that is kept (storePathRootDir)")
 	cmd.Flags().IntVar(&f.namesrvPort, "namesrv-port", 9876, "port of the name server")
@@ -50,7 +53,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	started := time.Now()
 	cfg, err := f.brokerConfig(cmd, log)
 	if err != nil {
-		return startError{err}
+		return err
 	}
 	opts := namesrv.DefaultOptions()
 	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
@@ -84,8 +87,12 @@ func (f *serverFlags) brokerConfig(cmd *cobra.Command, log *slog.Logger) (broker
 	cfg.HTTP.Exporter, cfg.HTTP.Optional = "PROM", true
 	if f.conf != "" {
 		if err := cfg.Load(f.conf, log); err != nil {
-			return cfg, err
+			return cfg, startError{err}
 		}
+	}
+	load := func(source string, settings []codec.Setting) error { return cfg.Apply(source, settings, log) }
+	if err := f.set.apply(load); err != nil {
+		return cfg, err
 	}
 	if cmd.Flags().Changed("data") {
 		cfg.StoreRoot, cfg.CommitLogDir = f.data, ""

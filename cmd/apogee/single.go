@@ -13,12 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/apogee-mq/apogee/broker"
+	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/namesrv"
 )
 
 // namesrvCommand takes Apache's flags of mqnamesrv.
 func namesrvCommand() *cobra.Command {
 	var f logFlags
+	var set setFlags
 	var conf string
 	var print bool
 	cmd := &cobra.Command{
@@ -37,6 +39,9 @@ func namesrvCommand() *cobra.Command {
 					return startError{err}
 				}
 			}
+			if err := set.apply(opts.Apply); err != nil {
+				return err
+			}
 			if print {
 				fmt.Fprint(cmd.OutOrStdout(), opts.Text())
 				return nil
@@ -45,6 +50,7 @@ func namesrvCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	set.add(cmd)
 	cmd.Flags().StringVarP(&conf, "configFile", "c", "", "namesrv.conf with Apache's keys")
 	cmd.Flags().BoolVarP(&print, "printConfigItem", "p", false, "print the configuration and exit")
 	return cmd
@@ -62,6 +68,7 @@ func serveNamesrv(cmd *cobra.Command, opts namesrv.Options, log *slog.Logger) er
 // brokerCommand takes Apache's flags of mqbroker.
 func brokerCommand() *cobra.Command {
 	var f logFlags
+	var set setFlags
 	var conf, namesrvs string
 	var print, printImportant bool
 	cmd := &cobra.Command{
@@ -79,6 +86,10 @@ func brokerCommand() *cobra.Command {
 					return startError{err}
 				}
 			}
+			load := func(source string, settings []codec.Setting) error { return cfg.Apply(source, settings, log) }
+			if err := set.apply(load); err != nil {
+				return err
+			}
 			if namesrvs != "" {
 				cfg.NamesrvAddrs = namesrvs
 			}
@@ -90,6 +101,7 @@ func brokerCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	set.add(cmd)
 	cmd.Flags().StringVarP(&conf, "configFile", "c", "", "broker.conf with Apache's keys")
 	cmd.Flags().StringVarP(&namesrvs, "namesrvAddr", "n", "", "name servers, separated by \";\"")
 	cmd.Flags().BoolVarP(&print, "printConfigItem", "p", false, "print the configuration and exit")
