@@ -42,7 +42,13 @@ type family struct {
 func families() []family {
 	return []family{
 		{"Topics", topicCommands()},
-		{"Clusters and brokers", slices.Concat(clusterCommands(), brokerCommands())},
+		{"Statistics", slices.Concat(statsCommands(), sendRTCommands())},
+		{"Lite topics", liteCommands()},
+		{"RocksDB", rocksDBCommands()},
+		{"Clusters and brokers", slices.Concat(clusterCommands(), brokerCommands(), haCommands(), brokerCleanCommands(), coldDataCommands())},
+		{"Name servers", namesrvCommands()},
+		{"Controllers and containers", slices.Concat(controllerCommands(), containerCommands())},
+		{"Users and their rights", slices.Concat(userCommands(), aclCommands())},
 		{"Messages", messageCommands()},
 	}
 }
@@ -149,6 +155,12 @@ func newSession(cmd *cobra.Command) (*session, error) {
 		return nil, usageError{"--timeout must be longer than nothing, like 5s"}
 	}
 	addrs, _ := f.GetString(flagNamesrv)
+	if own := f.Lookup("nameserverAddr"); own != nil && own.Changed {
+		addrs = own.Value.String()
+	}
+	if addrs == "" && !f.Changed(flagNamesrv) {
+		addrs = namesrvDefault()
+	}
 	for _, addr := range strings.FieldsFunc(addrs, func(r rune) bool { return r == ';' || r == ',' || r == ' ' }) {
 		if !slices.Contains(s.servers, addr) {
 			s.servers = append(s.servers, addr)

@@ -58,3 +58,12 @@ func javaMap[V any](m map[string]V) string {
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
 }
+
+// javaList is a list as Java prints it.
+func javaList[T any](list []T) string {
+	parts := make([]string, len(list))
+	for i, v := range list {
+		parts[i] = fmt.Sprint(v)
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}

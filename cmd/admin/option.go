@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -138,10 +139,6 @@ func (sp spec) addFlags(cmd *cobra.Command) {
 
 // commonOptions are those that every command has; value is their default here.
 func (sp spec) commonOptions() []option {
-	namesrv := os.Getenv("NAMESRV_ADDR")
-	if namesrv == "" {
-		namesrv = defaultNamesrv
-	}
 	all := []option{
 		{name: flagOutput, value: "text", usage: "text, or json for programs"},
 		{name: flagAccessKey, usage: "sign requests as this user; else APOGEE_ACCESS_KEY, else $ROCKETMQ_HOME/conf/tools.yml"},
@@ -152,7 +149,7 @@ func (sp spec) commonOptions() []option {
 		all[0].letters = "o"
 	}
 	if sp.find("namesrvAddr") == nil {
-		first := option{letters: "n", name: flagNamesrv, value: namesrv, usage: "name servers, separated by \";\"; else NAMESRV_ADDR"}
+		first := option{letters: "n", name: flagNamesrv, value: namesrvDefault(), usage: "name servers, separated by \";\"; else NAMESRV_ADDR"}
 		if sp.has("n") {
 			first.letters = ""
 		}
@@ -160,6 +157,9 @@ func (sp spec) commonOptions() []option {
 	}
 	return all
 }
+
+// namesrvDefault is asked when no option names a name server.
+func namesrvDefault() string { return cmp.Or(os.Getenv("NAMESRV_ADDR"), defaultNamesrv) }
 
 // has says whether Apache's command has an option of these letters.
 func (sp spec) has(letters string) bool {
