@@ -131,7 +131,17 @@ func TestUpdateConfig(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "# kept\nautoCreateTopicEnable=false\nbrokerName=broker-t\nmaxMessageSize=100\n", string(written))
 
+	require.NoError(t, b.updateConfig([]byte("sendMessageThreadPoolNums=16\n")), "no effect, and read back")
+	text, _ = b.readConfig()
+	require.Contains(t, string(text), "\nsendMessageThreadPoolNums=16\n")
+	written, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(written), "\nsendMessageThreadPoolNums=16\n")
+
 	for name, bad := range map[string]string{
+		"no number":           "sendMessageThreadPoolNums=many",
+		"a path without use":  "storePathEpochFile=/tmp/elsewhere",
+		"a command":           "messageStorePlugIn=com.example.Evil",
 		"a path":              "storePathRootDir=/tmp/elsewhere",
 		"the home folder":     "rocketmqHome=/tmp/elsewhere",
 		"a start-only key":    "listenPort=1234",

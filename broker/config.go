@@ -1,24 +1,16 @@
 package broker
 
 import (
-	_ "embed"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/processor"
 )
-
-// javaKeys lists every key that Apache's broker knows, one a line: those are accepted in silence even where Apogee has no
-// use for them.
-//
-//go:embed javakeys.txt
-var javaKeys string
 
 // Config is what a broker.conf, the environment and the flags say. The zero value is unusable; start from DefaultConfig.
 // Apache: BrokerConfig, BrokerIdentity, MessageStoreConfig and NettyServerConfig together.
@@ -138,6 +130,9 @@ type Config struct {
 	CompactionConfig
 	RetentionConfig
 	ScrubConfig
+
+	// kept are settings of Apache's that have no effect here, to be shown as they were set. It is replaced, never changed.
+	kept map[string]string
 }
 
 // DefaultConfig gives Java's defaults.
@@ -179,8 +174,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// Load reads a broker.conf over c. An unknown key is a warning with its line; a value that cannot be is an error that
-// names file, line and key.
+// Load reads a broker.conf over c. A key that nobody knows is a warning with its line, and so is one of Apache's that was set to
+// something which is not served; a value that cannot be is an error that names file, line and key.
 func (c *Config) Load(path string, log *slog.Logger) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -191,11 +186,15 @@ func (c *Config) Load(path string, log *slog.Logger) error {
 		return err
 	}
 	c.File = path
-	known := knownJavaKeys()
-	for _, s := range others {
-		if !known[s.Key] {
-			log.Warn("unknown setting is ignored", "file", path, "line", s.Line, "key", s.Key)
-		}
+	_, unknown, err := c.keep(others)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, s := range unknown {
+		log.Warn("unknown setting is ignored", "file", path, "line", s.Line, "key", s.Key)
+	}
+	for _, s := range c.ineffective() {
+		log.Warn("setting has no effect", "file", path, "key", s.Key, "why", s.Value)
 	}
 	return nil
 }
@@ -207,21 +206,14 @@ func (c *Config) Apply(source string, settings []codec.Setting, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	known := knownJavaKeys()
-	for _, s := range others {
-		if !known[s.Key] {
-			log.Warn("unknown setting is ignored", "from", source, "key", s.Key)
-		}
+	_, unknown, err := c.keep(others)
+	if err != nil {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	for _, s := range unknown {
+		log.Warn("unknown setting is ignored", "from", source, "key", s.Key)
 	}
 	return nil
-}
-
-func knownJavaKeys() map[string]bool {
-	known := make(map[string]bool, 600)
-	for line := range strings.Lines(javaKeys) {
-		known[strings.TrimSpace(line)] = true
-	}
-	return known
 }
 
 // validate refuses what cannot work, before anything is touched.

@@ -168,9 +168,6 @@ var keyTable = auth.AddKeys(codec.SettingKeys[Config]{
 	"transRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TransactionRocksDB }),
 }, func(c *Config) *auth.Config { return &c.Auth })
 
-// Text prints every key that has an effect here, one key=value a line in alphabetical order.
-func (c *Config) Text() string { return codec.SettingsText(keyTable.Values(c)) }
-
 // millis is a time in milliseconds, which may be 0.
 func millis(field func(*Config) *time.Duration) codec.SettingKey[Config] {
 	return codec.DurationKey(field, time.Millisecond, 0)

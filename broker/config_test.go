@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -67,9 +68,9 @@ func TestRetentionSettings(t *testing.T) {
 	_, _, err = loadText(t, "deleteWhen=midnight")
 	require.ErrorContains(t, err, "deleteWhen=midnight: want hours of the day")
 	for _, key := range []string{"fileReservedTime", "deleteWhen", "diskMaxUsedSpaceRatio", "commitLogMaxBytes", "keepUnconsumedEnable"} {
-		require.True(t, mayUpdate(key), key)
+		require.NoError(t, mayUpdate(key), key)
 	}
-	require.False(t, mayUpdate("cleanResourceInterval"))
+	require.ErrorContains(t, mayUpdate("cleanResourceInterval"), "at the start only")
 }
 
 func TestLoadWarnsOfUnknownKeys(t *testing.T) {
@@ -134,6 +135,49 @@ func TestTextIsReadBack(t *testing.T) {
 	got, log, err := loadText(t, want.Text())
 	require.NoError(t, err)
 	require.Empty(t, log)
-	got.File = ""
-	require.Equal(t, want, got)
+	require.Equal(t, want.Text(), got.Text())
+	got.File, got.kept = "", nil
+	require.Equal(t, want.filled(), got)
+}
+
+func TestEveryJavaKeyIsShown(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultConfig()
+	values := cfg.Values()
+	for name, k := range javaKeys() {
+		require.NoError(t, k.check(cmp.Or(k.value, map[string]string{"boolean": "true", "int": "1", "long": "1", "double": "1"}[k.kind])), name)
+		require.Contains(t, whyNoEffect, k.reason, name)
+		if k.shown {
+			require.Contains(t, values, name)
+		}
+	}
+	require.Equal(t, "104857600", values["maxHaTransferByteInSecond"])
+	require.Equal(t, "10912", values["haListenPort"])
+	require.NotContains(t, values, "mapedFileSizeCommitLog")
+	require.NotContains(t, values, "tlsServerKeyPath")
+	important := cfg.ImportantText()
+	require.Contains(t, important, "autoCreateTopicEnable=true\n")
+	require.NotContains(t, important, "defaultTopicQueueNums")
+}
+
+func TestJavaDefaultsAreOurs(t *testing.T) {
+	t.Parallel()
+	cfg := DefaultConfig()
+	cfg = cfg.filled()
+	for name, k := range javaKeys() {
+		if key, ok := keyTable[name]; ok && k.value != "" {
+			require.Equal(t, k.value, key.Get(&cfg), name)
+		}
+	}
+}
+
+func TestLoadKeepsWhatHasNoEffect(t *testing.T) {
+	t.Parallel()
+	cfg, log, err := loadText(t, "sendMessageThreadPoolNums=16\ntransientStorePoolEnable=true\nuseEpollNativeSelector=true\ntransientStorePoolSize=5\n")
+	require.NoError(t, err)
+	require.Contains(t, cfg.Text(), "\nsendMessageThreadPoolNums=16\n")
+	require.Equal(t, 1, strings.Count(log, "no effect"), log)
+	require.Contains(t, log, "transientStorePoolEnable")
+	_, _, err = loadText(t, "sendMessageThreadPoolNums=many\n")
+	require.ErrorContains(t, err, "sendMessageThreadPoolNums=many: want a whole number")
 }

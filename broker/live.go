@@ -24,11 +24,18 @@ func (l *liveConfig) permission() int32 {
 	return l.config.Permission
 }
 
-// readConfig answers GET_BROKER_CONFIG: every key that has an effect here, one key=value a line.
+// readConfig answers GET_BROKER_CONFIG: all of Apache's keys and those of ours, one key=value a line.
 func (b *Broker) readConfig() ([]byte, codec.DataVersion) {
 	b.config.mu.Lock()
-	defer b.config.mu.Unlock()
-	return []byte(b.config.config.Text()), b.config.version
+	shown, version := b.config.config, b.config.version
+	b.config.mu.Unlock()
+	if shown.IP1 == "" {
+		shown.IP1 = b.Addr.Addr().String()
+	}
+	if shown.IP2 == "" {
+		shown.IP2 = shown.IP1
+	}
+	return []byte(shown.Text()), version
 }
 
 // updateConfig serves UPDATE_BROKER_CONFIG. Only keys marked live are taken: no path, no address, nothing that could write
@@ -41,13 +48,14 @@ func (b *Broker) updateConfig(text []byte) error {
 	if err != nil {
 		return err
 	}
-	known := knownJavaKeys()
-	for _, s := range others {
-		if !known[s.Key] {
-			b.log.Warn("unknown setting in an update is ignored", "key", s.Key)
-		}
+	kept, unknown, err := next.keep(others)
+	if err != nil {
+		return err
 	}
-	if err := b.writeConfig(taken); err != nil {
+	for _, s := range unknown {
+		b.log.Warn("unknown setting in an update is ignored", "key", s.Key)
+	}
+	if err := b.writeConfig(append(taken, kept...)); err != nil {
 		return err
 	}
 	reregister := next.Permission != b.config.config.Permission
@@ -66,17 +74,20 @@ func (b *Broker) updateConfig(text []byte) error {
 	return nil
 }
 
-// mayUpdate tells which keys a request may set. Of those that have no effect here Apache's black list is kept. Apache:
-// BrokerConfig.configBlackList.
-func mayUpdate(name string) bool {
-	if k, ok := keyTable[name]; ok {
-		return k.Live
+// mayUpdate refuses a key that a request may not set. Of keys that have no effect, numbers and switches may be set, so that a tool
+// reads back what it wrote; text may hold a path or a command, and may not. Apache: BrokerConfig.configBlackList.
+func mayUpdate(name string) error {
+	k, effective := keyTable[name]
+	java, known := javaKeys()[name]
+	switch {
+	case effective && k.Live:
+		return nil
+	case effective && known && java.kind != "text":
+		return &codec.Refusal{Code: codec.NoPermission, Remark: name + " takes effect at the start only: set it in broker.conf and start the broker again"}
+	case effective || known && java.kind == "text":
+		return codec.ErrBlackList
 	}
-	switch name {
-	case "configBlackList", "brokerConfigPath", "rocketmqHome", "messageStorePlugIn":
-		return false
-	}
-	return true
+	return nil
 }
 
 // writeConfig keeps what was changed in the file the broker was started with, if there was one: the lines of changed keys

@@ -107,6 +107,9 @@ func DurationKey[C any](field func(*C) *time.Duration, unit, least time.Duration
 	}
 }
 
+// ErrBlackList is how Apache refuses to change a key of its configBlackList.
+var ErrBlackList = &Refusal{Code: NoPermission, Remark: "Can not update config in black list."}
+
 // SettingKeys are the keys that have a field in C, by name. One table serves reading a file, the update by a request and
 // printing.
 type SettingKeys[C any] map[string]SettingKey[C]
@@ -146,16 +149,16 @@ func (t SettingKeys[C]) Apply(c *C, source string, settings []Setting) (others [
 }
 
 // Update reads the body of UPDATE_BROKER_CONFIG or UPDATE_NAMESRV_CONFIG over c. It returns the settings it took and those that
-// are not in the table. After an error c is half changed, so pass a copy. A key that may not be changed is refused as Apache
-// refuses those of its configBlackList; so is, unlike there, a value that could set another key once it stands in a file.
-func (t SettingKeys[C]) Update(c *C, text []byte, mayChange func(key string) bool) (taken, others []Setting, err error) {
+// are not in the table. After an error c is half changed, so pass a copy. mayChange refuses a key that may not be changed;
+// a value that could set another key once it stands in a file is refused, too.
+func (t SettingKeys[C]) Update(c *C, text []byte, mayChange func(key string) error) (taken, others []Setting, err error) {
 	settings, err := ParseSettings(text)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, s := range settings {
-		if !mayChange(s.Key) {
-			return nil, nil, &Refusal{Code: NoPermission, Remark: "Can not update config in black list."}
+		if err := mayChange(s.Key); err != nil {
+			return nil, nil, err
 		}
 		if strings.ContainsFunc(s.Value, func(r rune) bool { return unicode.IsControl(r) || r == '\\' }) {
 			return nil, nil, fmt.Errorf("%s: control character or backslash in the value", s.Key)

@@ -60,7 +60,12 @@ func TestSettingsThatCannotBe(t *testing.T) {
 
 func TestSettingsUpdate(t *testing.T) {
 	t.Parallel()
-	mayChange := func(key string) bool { return key != "port" }
+	mayChange := func(key string) error {
+		if key == "port" {
+			return ErrBlackList
+		}
+		return nil
+	}
 	var c settingsUnderTest
 	taken, others, err := settingsTable.Update(&c, []byte("limit=3\nextra=1\non=TRUE\n"), mayChange)
 	require.NoError(t, err)

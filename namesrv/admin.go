@@ -204,14 +204,23 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 	defer s.config.Unlock()
 	next := s.opts.clone()
 	forbidden := append(strings.Split(next.ConfigBlackList, ";"), blackList...)
-	taken, others, err := keys.Update(&next, req.Body, func(key string) bool { return !slices.Contains(forbidden, key) })
+	taken, others, err := keys.Update(&next, req.Body, func(key string) error {
+		if slices.Contains(forbidden, key) {
+			return codec.ErrBlackList
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range others {
-		if next.keep(c) {
+		known, err := next.keep(c)
+		switch {
+		case err != nil:
+			return nil, err
+		case known:
 			taken = append(taken, c)
-		} else {
+		default:
 			s.log.Warn("unknown key", "key", c.Key, "client", req.Conn.RemoteAddr())
 		}
 	}

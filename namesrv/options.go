@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -142,7 +143,11 @@ func (o *Options) Load(file string) error {
 		return err
 	}
 	for _, s := range others {
-		if !o.keep(s) {
+		known, err := o.keep(s)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", file, s.Line, err)
+		}
+		if !known {
 			o.Logger.Warn("unknown key", "file", file, "line", s.Line, "key", s.Key)
 		}
 	}
@@ -159,20 +164,35 @@ func (o *Options) Apply(source string, settings []codec.Setting) error {
 		return err
 	}
 	for _, s := range others {
-		if !o.keep(s) {
+		known, err := o.keep(s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", source, err)
+		}
+		if !known {
 			o.Logger.Warn("unknown key", "from", source, "key", s.Key)
 		}
 	}
 	return nil
 }
 
-// keep takes a setting that means nothing here; false says that Apache does not know it either.
-func (o *Options) keep(s codec.Setting) bool {
-	_, known := javaKeys[s.Key]
-	if known {
-		o.kept[s.Key] = s.Value
+// keep takes a setting that means nothing here, if it is of the type of Java's default; false says that Apache does not know
+// it either.
+func (o *Options) keep(s codec.Setting) (known bool, err error) {
+	value, known := javaKeys[s.Key]
+	if !known {
+		return false, nil
 	}
-	return known
+	if _, err := strconv.ParseBool(value); err == nil && value != "0" && value != "1" {
+		if _, err := strconv.ParseBool(strings.ToLower(s.Value)); err != nil {
+			return true, fmt.Errorf("%s=%s: want true or false", s.Key, s.Value)
+		}
+	} else if _, err := strconv.Atoi(value); err == nil {
+		if _, err := strconv.ParseInt(s.Value, 10, 32); err != nil {
+			return true, fmt.Errorf("%s=%s: want a whole number", s.Key, s.Value)
+		}
+	}
+	o.kept[s.Key] = s.Value
+	return true, nil
 }
 
 // Text returns all of Apache's keys with their values, a line each and in order, as GET_NAMESRV_CONFIG answers.

@@ -93,8 +93,12 @@ func brokerCommand() *cobra.Command {
 			if namesrvs != "" {
 				cfg.NamesrvAddrs = namesrvs
 			}
-			if print || printImportant {
+			switch {
+			case print:
 				fmt.Fprint(cmd.OutOrStdout(), cfg.Text())
+				return nil
+			case printImportant:
+				fmt.Fprint(cmd.OutOrStdout(), cfg.ImportantText())
 				return nil
 			}
 			return serveBroker(cmd, cfg, log)
@@ -105,7 +109,7 @@ func brokerCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&conf, "configFile", "c", "", "broker.conf with Apache's keys")
 	cmd.Flags().StringVarP(&namesrvs, "namesrvAddr", "n", "", "name servers, separated by \";\"")
 	cmd.Flags().BoolVarP(&print, "printConfigItem", "p", false, "print the configuration and exit")
-	cmd.Flags().BoolVarP(&printImportant, "printImportantConfig", "m", false, "the same as -p")
+	cmd.Flags().BoolVarP(&printImportant, "printImportantConfig", "m", false, "print the important part of the configuration and exit")
 	return cmd
 }
 
