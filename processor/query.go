@@ -34,6 +34,9 @@ func (p *Processor) queryMessage(req *remoting.Request) (*codec.Command, error) 
 		h.MaxNum = p.live().QueryMaxNum
 	}
 	physOffsets, lastMs, lastPhysOffset, err := p.store.QueryIndex(h.Topic, h.Key, int(h.MaxNum), h.BeginTimestampMs, h.EndTimestampMs)
+	if errors.Is(err, store.ErrIndexBehind) {
+		return nil, refuse(codec.SystemBusy, "the key index is still being built from the commit log, which it must be after a power cut: try again later")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,12 @@ func (t *Filters) follow(log *commitLog, clean bool) {
 			}
 			data := *old
 			data.fromPhys = written
+			if !clean { // so that the next start knows, too
+				data.BornMs = max(data.BornMs, log.lastMs.Load())
+				if data.DeadMs != 0 {
+					data.DeadMs = max(data.DeadMs, data.BornMs)
+				}
+			}
 			topics[topic] = &data
 			t.replaceLocked(old, &data)
 		}

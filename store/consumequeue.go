@@ -88,6 +88,7 @@ type queue struct {
 	maxPhys int64     // physical offset after the last entry's record
 	gone    bool      // files are removed
 	ext     *extUnits // nil until they are looked for
+	late    *lateRun  // of recovery
 
 	faulty atomic.Bool // an entry was found damaged, and said so
 
@@ -106,6 +107,7 @@ type queueFile struct {
 	m         *segment
 	// cleanBehind says that nothing but entries put since lies behind where recovery found the queue's end.
 	cleanBehind bool
+	cold        uint8       // entries written since it was mapped last
 	recent      atomic.Bool // looked at since the cache's hand passed
 	slot        int         // in the cache, while m is set
 
@@ -154,7 +156,7 @@ func (q *queue) mapLocked(f *queueFile) error {
 		m.release()
 		return fmt.Errorf("%w: queue file %s has %d bytes, had %d", ErrCorrupt, m.path, m.size, f.size)
 	}
-	f.m = m
+	f.m, f.cold = m, 0
 	q.all.cache.add(f)
 	return nil
 }
@@ -207,6 +209,11 @@ func (q *queue) putExtended(e entry, bits []byte) error {
 	if q.gone {
 		return nil
 	}
+	if q.late != nil {
+		if err := q.writeLateLocked(); err != nil {
+			return err
+		}
+	}
 	if q.extended {
 		if err := q.readyExtLocked(); err != nil {
 			return err
@@ -214,6 +221,12 @@ func (q *queue) putExtended(e entry, bits []byte) error {
 	}
 	pos, n := q.kind.putPos(e.queueOffset, q.end), q.kind.entryBytes()
 	f := q.fileLocked(pos)
+	if done, err := q.putColdLocked(f, pos, e); done || err != nil {
+		if err == nil {
+			q.passLocked(pos+n, e)
+		}
+		return err
+	}
 	if f == nil {
 		var err error
 		if f, err = q.growLocked(pos, e.queueOffset); err != nil {
@@ -231,10 +244,15 @@ func (q *queue) putExtended(e entry, bits []byte) error {
 	}
 	q.kind.encode(f.m.data[pos-f.base:], e)
 	q.dirtyLocked(f, pos-f.base, pos-f.base+n, e.storeMs)
-	q.end = pos + n
+	q.passLocked(pos+n, e)
+	return nil
+}
+
+// passLocked makes an entry the last one and visible.
+func (q *queue) passLocked(end int64, e entry) {
+	q.end = end
 	q.maxPhys = e.physOffset + int64(e.size)
 	q.max.Store(e.end())
-	return nil
 }
 
 // growLocked creates the file for the entry of queueOffset at pos. When it is the queue's first, it is filled with blanks
@@ -247,8 +265,8 @@ func (q *queue) growLocked(pos, queueOffset int64) (*queueFile, error) {
 		last := q.files[len(q.files)-1]
 		base = last.base + last.size
 	}
-	if err := os.MkdirAll(q.dir(), 0o755); err != nil {
-		return nil, wrapFileError(OpCreate, q.dir(), err)
+	if err := q.makeDir(); err != nil {
+		return nil, err
 	}
 	m, err := createSegment(q.dir(), base, size, q.all.faults)
 	if err != nil {
@@ -268,10 +286,7 @@ func (q *queue) growLocked(pos, queueOffset int64) (*queueFile, error) {
 	q.all.cache.add(f)
 	q.files = append(q.files, f)
 	if first {
-		q.min.Store(queueOffset)
-		q.minFor.Store(q.all.logMin())
-		q.max.Store(queueOffset)
-		q.end = pos
+		q.beginLocked(pos, queueOffset)
 	}
 	return f, nil
 }
@@ -505,6 +520,17 @@ func (q *queue) cut(hard bool) error {
 	if f == nil || f.cleanBehind {
 		return nil
 	}
+	if f.m == nil && pos > f.base {
+		width := q.kind.entryBytes()
+		b, empty, err := q.readBehindLocked(f, pos-f.base-width, width)
+		if err != nil {
+			return err
+		}
+		q.all.pieces.Put(b)
+		if f.cleanBehind = empty; empty {
+			return nil
+		}
+	}
 	if err := q.mapLocked(f); err != nil {
 		return err
 	}
@@ -512,6 +538,7 @@ func (q *queue) cut(hard bool) error {
 		return nil
 	}
 	f.allocated = roundUp(pos-f.base, 4096)
+	q.dirtyLocked(f, pos-f.base, f.size, 0) // the zeros have to be on disk before the log grows up to what was there
 	return f.m.zeroFrom(pos - f.base)
 }
 
@@ -532,7 +559,7 @@ func (q *queue) clear() error {
 	for _, f := range q.files {
 		q.dropLocked(f)
 	}
-	q.files, q.end, q.maxPhys = nil, 0, 0
+	q.files, q.end, q.maxPhys, q.late = nil, 0, 0, nil
 	q.max.Store(0)
 	q.min.Store(0)
 	if err := os.RemoveAll(q.dir()); err != nil {

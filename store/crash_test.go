@@ -62,7 +62,9 @@ type history struct {
 	s     *Store
 	puts  []kept
 	count int
-	gone  map[queueKey]int64 // messages that retention deleted from the front of each queue
+
+	crashes int
+	gone    map[queueKey]int64 // messages that retention deleted from the front of each queue
 
 	filters  *Filters // of extended queues, nil without
 	filterNo *rand.Rand
@@ -87,6 +89,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	o.FlushMode = FlushSync
 	o.FlushInterval, o.QueueFlushInterval = time.Hour, time.Hour // the test flushes
 	o.Now = func() time.Time { return time.UnixMilli(h.clock.Load()) }
+	o.QueueListBytes, o.QueueListInterval = []int64{1, 4096, 1 << 16, 0}[seed/2%4], 0
 	h.o = o
 	if seed%2 == 1 {
 		h.extend(seed)
@@ -191,7 +194,12 @@ func (h *history) run(n int) {
 // crash stops the store without its knowing: the directory goes on as a copy of what it was, changed by damage.
 func (h *history) crash(damage func(dir string)) {
 	dir := h.t.TempDir()
+	info, err := os.Stat(abortPath(h.o.Dir))
+	require.NoError(h.t, err)
 	require.NoError(h.t, os.CopyFS(dir, os.DirFS(h.o.Dir)))
+	if h.crashes++; h.crashes%4 != 0 { // else a copy that does not keep the times of files, or another server's abort
+		require.NoError(h.t, os.Chtimes(abortPath(dir), info.ModTime(), info.ModTime()))
+	}
 	damage(dir)
 	require.NoError(h.t, h.s.Close())
 	require.NoError(h.t, os.RemoveAll(h.o.Dir))
@@ -393,6 +401,7 @@ func (h *history) queueFates() (list []queueFate) {
 
 func (h *history) cutPower(dir string, flushed int64, fates []queueFate) {
 	t, written := h.t, h.s.Written()
+	require.NoError(t, writeOpened(dir, 0)) // by another run of the kernel
 	eachLogFile(t, dir, func(path string, base int64) {
 		if pos := max(flushed-base, 0); base < written { // else it is the next one, if that is made already
 			changeFile(t, path, pos, func(b []byte) { loseSectors(h.rnd, b, pos) })

@@ -50,6 +50,7 @@ type dispatcher struct {
 	tail atomic.Uint64 // items taken out
 
 	done   atomic.Int64          // the dispatched watermark
+	lastAt atomic.Int64          // where the last record before it begins; stored before done is
 	doneMs atomic.Int64          // store time of the last record before it
 	stuck  atomic.Pointer[error] // why dispatching makes no progress
 	asleep atomic.Bool
@@ -58,6 +59,7 @@ type dispatcher struct {
 	// What follows belongs to run.
 	touched []*queue // of the batch
 	lastMs  int64
+	last    int64    // where the last record begins
 	seg     *segment // of the last record whose properties were read
 	bits    []byte   // of the record's bit map
 }
@@ -176,10 +178,11 @@ func (d *dispatcher) batch(written int64) (err error) {
 			if err = d.deliver(it, nil); err != nil {
 				break
 			}
-			at = end
+			at, d.last = end, it.physOffset
 		}
 		tail++
 	}
+	d.lastAt.Store(d.last)
 	d.done.Store(at)
 	d.doneMs.Store(d.lastMs)
 	d.tail.Store(tail)
@@ -215,9 +218,22 @@ func (d *dispatcher) parse(from, to int64) (at int64, err error) {
 		if err != nil {
 			return from, err
 		}
+		if m.PhysOffset == from { // no filler
+			d.last = from
+		}
 		from += n
 	}
 	return from, nil
+}
+
+// at returns the dispatched watermark and where the last record before it begins, -1 when that is not known.
+func (d *dispatcher) at() (physOffset, lastAt int64) {
+	for {
+		physOffset = d.done.Load()
+		if lastAt = d.lastAt.Load(); lastAt < physOffset { // else of a batch that is about to be done
+			return physOffset, lastAt
+		}
+	}
 }
 
 func itemOf(m *codec.Message, q *queue, logger *slog.Logger) dispatchItem {

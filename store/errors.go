@@ -30,6 +30,8 @@ var (
 	ErrStuck = errors.New("queues are behind the commit log")
 	// ErrNotFound says that there is no message at a physical offset.
 	ErrNotFound = errors.New("no message at this offset")
+	// ErrIndexBehind says that the key index does not have all messages yet that a query asks for.
+	ErrIndexBehind = errors.New("key index is still being built from the commit log")
 	// ErrInUse says that another process holds the store directory.
 	ErrInUse = errors.New("store directory is in use by another process")
 	// ErrForeign says that the directory belongs to a kind of store this one does not read (RocksDB queues, DLedger log).

@@ -194,6 +194,10 @@ func (f *flusher) queues(all bool) {
 		return
 	}
 	upTo := s.dispatcher.doneMs.Load()
+	if s.lister.due(s) {
+		s.lister.take(s)
+		all = true
+	}
 	oldest, err := s.queues.flush(all, s.opts.Now().UnixMilli())
 	if err == nil {
 		var ms int64
@@ -214,6 +218,7 @@ func (f *flusher) queues(all bool) {
 		s.turnReadOnly(err)
 		return
 	}
+	s.lister.write(s)
 	f.check.physicMs = max(f.check.physicMs, f.physicMs.Load())
 	if f.check == f.saved {
 		return

@@ -175,7 +175,7 @@ func TestFailedFlushMakesReadOnly(t *testing.T) {
 func TestCheckpointStaysBehindDirtyQueues(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, 1)
-	h.o.QueueSegmentEntries, h.o.IndexEnabled = 3000, false
+	h.o.QueueSegmentEntries, h.o.IndexEnabled, h.o.QueueListBytes = 3000, false, 0
 	h.open()
 	defer func() { require.NoError(t, h.s.Close()) }()
 	read := func() checkpoint {

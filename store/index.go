@@ -35,6 +35,8 @@ type IndexOptions struct {
 	Dir string
 	// Slots and Entries size a new file, maxHashSlotNum and maxIndexNum. The default values are 5,000,000 and 20,000,000.
 	Slots, Entries int
+	// Kept says that the process was killed and the files have all that it wrote: none of them is lost then.
+	Kept bool
 }
 
 // Index finds messages by key: files of Java's IndexFile format, oldest first. Put has one caller at a time, everything
@@ -65,7 +67,7 @@ type IndexResult struct {
 }
 
 // OpenIndex opens the files in opts.Dir. After an abnormal exit those with entries newer than checkpointMs, the
-// checkpoint's index time, and those that are not full are not trusted and removed. A file that cannot be an index is left alone and named in a
+// checkpoint's index time, and those that are not full are not trusted and removed, unless opts.Kept. A file that cannot be an index is left alone and named in a
 // warning.
 func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, error) {
 	opts.fill()
@@ -83,7 +85,7 @@ func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, er
 	if err != nil {
 		return nil, fmt.Errorf("list index: %w", err)
 	}
-	trust := indexTrust{abnormal: abnormal, checkpointMs: checkpointMs}
+	trust := indexTrust{abnormal: abnormal, kept: opts.Kept, checkpointMs: checkpointMs}
 	for _, e := range entries {
 		if err := x.load(e, &trust); err != nil {
 			x.release()
@@ -102,6 +104,7 @@ func OpenIndex(opts IndexOptions, abnormal bool, checkpointMs int64) (*Index, er
 // indexTrust tells which files were on disk when the process ended.
 type indexTrust struct {
 	abnormal     bool
+	kept         bool
 	checkpointMs int64
 	lost         bool // a file was not: those after it go too, the index has no holes
 }
@@ -109,7 +112,8 @@ type indexTrust struct {
 // keeps must be asked in the order of the files. The checkpoint speaks of files that are full; the begin of one that is
 // not may bear the same millisecond.
 func (t *indexTrust) keeps(f *indexFile) bool {
-	t.lost = t.lost || t.abnormal && (!f.full() || f.header.endMs > t.checkpointMs)
+	flushed := f.full() && f.header.endMs <= t.checkpointMs
+	t.lost = t.lost || t.abnormal && !flushed && !(t.kept && f.settle())
 	return !t.lost
 }
 
@@ -346,6 +350,15 @@ func (x *Index) EndPhysOffset() int64 {
 		return 0
 	}
 	return files[len(files)-1].head().endPhys
+}
+
+// EndTimestampMs returns the store time of the newest message in the index, 0 for an empty one.
+func (x *Index) EndTimestampMs() int64 {
+	files := x.list()
+	if len(files) == 0 {
+		return 0
+	}
+	return files[len(files)-1].head().endMs
 }
 
 // Flush writes files that became full since the last Flush to disk and returns the store time in ms of the newest

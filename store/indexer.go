@@ -17,9 +17,42 @@ type indexer struct {
 	index *Index // nil: no index
 	log   *commitLog
 
-	mu   sync.Mutex // held by the dispatcher during a batch, and by catchUp at its end; guards live
-	live bool
-	from int64 // up to where the log is indexed, until live
+	mu     sync.Mutex // held by the dispatcher during a batch, and by catchUp at its end; guards live
+	live   bool
+	from   int64         // up to where the log is indexed, until live
+	caught chan struct{} // closed when live
+}
+
+// newIndexer makes an indexer that is behind.
+func newIndexer(log *commitLog) *indexer { return &indexer{log: log, caught: make(chan struct{})} }
+
+// await waits until the index covers all messages stored up to endMs; ErrIndexBehind when that takes too long.
+func (x *indexer) await(endMs int64, limit time.Duration, stop <-chan struct{}) error {
+	select {
+	case <-x.caught:
+		return nil
+	default:
+	}
+	if x.index.EndTimestampMs() > endMs {
+		return nil
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-x.caught:
+		return nil
+	case <-stop:
+		return ErrClosed
+	case <-timer.C:
+		return ErrIndexBehind
+	}
+}
+
+// goOn lets the dispatcher feed the index if there was no error.
+func (x *indexer) goOn(err error) {
+	if x.live = err == nil; x.live {
+		close(x.caught)
+	}
 }
 
 // catchUpSync is how much log is indexed before Open returns; more is indexed in the background.
@@ -33,7 +66,7 @@ func (x *indexer) start(from, dispatched int64) {
 		return
 	}
 	err := x.feed(dispatched, nil)
-	x.live = err == nil
+	x.goOn(err)
 	if err != nil {
 		x.log.opts.Logger.Error("index is not complete yet", "err", err)
 	}
@@ -66,7 +99,7 @@ func (x *indexer) goLive(dispatched func() int64, stop <-chan struct{}) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	err := x.feed(dispatched(), stop)
-	x.live = err == nil
+	x.goOn(err)
 	return err
 }
 

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/apogee-mq/apogee/codec"
 )
 
 // listedQueue is what the queue list says about the files of a queue, so that a start after a clean stop need not look for
@@ -12,20 +14,22 @@ import (
 // number of files. On disk, do not change.
 type listedQueue [5]int64
 
-// listed describes the files of q, all zeros when it has none; false when they are not all of one size.
-func (q *queue) listed() (listedQueue, bool) {
+// listed describes the files of q, all zeros when it has none, and its maximum offset; false when they are not all of one
+// size.
+func (q *queue) listed() (l listedQueue, queueMax int64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.files) == 0 {
-		return listedQueue{}, true
+	queueMax = q.max.Load()
+	if len(q.files) == 0 || q.gone {
+		return listedQueue{}, queueMax, !q.gone
 	}
 	first := q.files[0]
 	for i, f := range q.files {
 		if f.size != first.size || f.base != first.base+int64(i)*first.size {
-			return listedQueue{}, false
+			return listedQueue{}, queueMax, false
 		}
 	}
-	return listedQueue{q.end, q.maxPhys, first.base, first.size, int64(len(q.files))}, true
+	return listedQueue{q.end, q.maxPhys, first.base, first.size, int64(len(q.files))}, queueMax, true
 }
 
 // possible refuses what no queue of a kind can have.
@@ -36,8 +40,9 @@ func (l listedQueue) possible(kind queueKind, topMax int64) bool {
 		end%width == 0 && end > base+(n-1)*size && end <= base+n*size && phys > 0 && topMax > 0
 }
 
-// takeListed gives q the files and the end that the list says, if the files are there and the last of them ends so.
-func (q *queue) takeListed(l listedQueue, queueMax int64) bool {
+// takeListed gives q the files and the end that the list says, if the files are there and the last of them ends so. With
+// hard the queue may have got entries since, and what lies behind the end is not known to be zero.
+func (q *queue) takeListed(l listedQueue, queueMax int64, hard bool) bool {
 	if !l.possible(q.kind, queueMax) {
 		return false
 	}
@@ -51,16 +56,20 @@ func (q *queue) takeListed(l listedQueue, queueMax int64) bool {
 		}
 	}
 	last := base + (n-1)*size
-	if !q.endsAt(last, size, end, phys, queueMax) {
+	ok, empty := q.endsAt(last, size, end, phys, queueMax)
+	if !ok || !hard && !empty {
 		return false
 	}
 	for i := range n {
 		f := &queueFile{q: q, base: base + i*size, size: size, allocated: size, first: unknownFirst}
 		if i == n-1 {
 			f.allocated = min(roundUp(end-last, 4096), size)
-			f.cleanBehind = true // a clean stop leaves nothing there
+			f.cleanBehind = empty
 		}
 		q.files = append(q.files, f)
+	}
+	if hard {
+		q.findLaterLocked()
 	}
 	q.end, q.maxPhys = end, phys
 	q.max.Store(queueMax)
@@ -69,20 +78,37 @@ func (q *queue) takeListed(l listedQueue, queueMax int64) bool {
 	return true
 }
 
-// endsAt reports whether the file at base has the right size, and its entry before end is the one that was last.
-func (q *queue) endsAt(base, size, end, phys, queueMax int64) bool {
+// findLaterLocked adds the files that follow the listed ones.
+func (q *queue) findLaterLocked() {
+	for {
+		last := q.files[len(q.files)-1]
+		next := &queueFile{q: q, base: last.base + last.size, first: unknownFirst}
+		info, err := os.Lstat(filepath.Join(q.dir(), segmentName(next.base)))
+		if err != nil || info.Size() != last.size {
+			return
+		}
+		next.size = last.size
+		q.files = append(q.files, next)
+	}
+}
+
+// endsAt reports whether the file at base has the right size, and its entry before end is the one that was last; and
+// whether nothing lies behind it.
+func (q *queue) endsAt(base, size, end, phys, queueMax int64) (ok, empty bool) {
 	path := filepath.Join(q.dir(), segmentName(base))
 	if q.all.faults.check(OpRead, path) != nil {
-		return false
+		return false, false
 	}
 	width := q.kind.entryBytes()
-	b := make([]byte, 2*width)
-	got, length, err := readPiece(path, b, end-width-base)
-	if err != nil || length != size || got < width || !allZero(b[width:]) {
-		return false
+	from := end - width - base
+	b := make([]byte, min(roundUp(from+width, 4096), size)-from)
+	got, length, more, err := readTail(path, b, from)
+	if err != nil || length != size || got < width {
+		return false, false
 	}
 	e := q.kind.decode(b, end-width)
-	return e.written() && e.end() == queueMax && (e.size == blankEntrySize || e.physOffset+int64(e.size) == phys)
+	ok = e.written() && e.end() == queueMax && (e.size == blankEntrySize || e.physOffset+int64(e.size) == phys)
+	return ok, !more && allZero(b[width:])
 }
 
 // loadListed loads the queues as the list of a clean stop has them; false when the list does not count, because the log does
@@ -91,33 +117,103 @@ func (r *recovery) loadListed() (bool, error) {
 	if len(r.list.Files) == 0 || !r.endsAtList() {
 		return false, nil
 	}
-	var keys []queueKey
-	for topic, ids := range r.list.Files {
+	keys, ok := r.list.keys()
+	if !ok {
+		return false, nil
+	}
+	r.listed = true
+	return true, r.takeList(keys, maxPhys)
+}
+
+// loadMarked loads the queues as the last list has them after a stop that was not clean, up to its End, where the scan then
+// begins; false when the list does not count: another server had the store since, or the log is not what it was.
+func (r *recovery) loadMarked() (bool, error) {
+	l := &r.list
+	if r.stamp == 0 || l.Stamp != r.stamp || len(l.Files) == 0 || !r.recordEndsAtList() || r.checkpointStart() > l.End {
+		return false, nil
+	}
+	keys, ok := l.keys()
+	if !ok {
+		return false, nil
+	}
+	r.from, r.lastAt, r.listed = l.End, l.LastAt, true
+	return true, r.takeList(keys, l.End)
+}
+
+// keys are the queues that have files; false when the list cannot be right.
+func (l *queueList) keys() (keys []queueKey, ok bool) {
+	for topic, ids := range l.Files {
 		for id := range ids {
 			if id < 0 || checkTopic(topic) != nil {
-				return false, nil
+				return nil, false
 			}
 			keys = append(keys, queueKey{topic, id})
 		}
 	}
+	return keys, true
+}
+
+// takeList gives queues the files that they have in the list, without entries of records from trimPhys on.
+func (r *recovery) takeList(keys []queueKey, trimPhys int64) error {
+	r.progress.begin("opening queues", "queues", int64(len(keys)))
 	r.s.queues.createAll(keys)
 	var mu sync.Mutex
-	return true, inParallel(keys, func(key queueKey) error {
+	return inParallel(keys, func(key queueKey) error {
+		defer r.progress.done.Add(1)
 		q := r.s.queues.find(key.topic, key.id)
-		if q.takeListed(r.list.Files[key.topic][key.id], r.list.Queues[key.topic][key.id]) {
-			return nil
-		}
-		err := q.load(maxPhys, r.s.log.minPhys(), r.s.opts.Logger)
-		switch {
-		case errors.Is(err, ErrCorrupt):
+		redo, err := r.takeOne(q, r.list.Files[key.topic][key.id], r.list.Queues[key.topic][key.id], trimPhys)
+		if redo {
 			mu.Lock()
 			defer mu.Unlock()
 			r.redo[q] = true
-		case err != nil && !errors.Is(err, os.ErrNotExist): // one that is not there is shorter than the list says
-			return err
 		}
-		return nil
+		return err
 	})
+}
+
+// takeOne loads one queue of the list; redo says that it is less than it was.
+func (r *recovery) takeOne(q *queue, l listedQueue, queueMax, trimPhys int64) (redo bool, err error) {
+	marked := trimPhys != maxPhys
+	recreated := marked && r.s.deleted.covers([]byte(q.topic), trimPhys-1) // after the list, or about then
+	if !recreated && q.takeListed(l, queueMax, marked) {
+		if marked && l[1] > trimPhys {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return false, q.findEndLocked(trimPhys)
+		}
+		return false, nil
+	}
+	err = q.load(trimPhys, r.s.log.minPhys(), r.s.opts.Logger)
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		return true, nil
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return false, err
+	}
+	if !marked || recreated || l[1] > trimPhys || q.end >= l[0] { // a clean start compares later
+		return false, nil
+	}
+	return !r.s.ends.has(q.topic, q.id) && (r.s.opts.TopicExists == nil || r.s.opts.TopicExists(q.topic)), nil
+}
+
+// recordEndsAtList reports whether the last record before the list's end is there, whole; its store time is the last one then.
+func (r *recovery) recordEndsAtList() bool {
+	l := &r.list
+	if l.LastAt < r.s.log.minPhys() || l.End <= l.LastAt {
+		return false
+	}
+	seg := r.s.log.find(l.LastAt)
+	if seg == nil {
+		return false
+	}
+	defer seg.release()
+	var m codec.Message
+	n, err := readRecord(seg, l.LastAt-seg.base, seg.size, r.s.opts.CheckCRC, &m)
+	if err != nil || l.LastAt+n != l.End && l.End != seg.end() {
+		return false
+	}
+	r.lastMs = m.StoreTimestampMs
+	return true
 }
 
 // endsAtList reports whether the log ends where the list says: a record ends there, or a segment, and none begins.

@@ -57,7 +57,12 @@ func holderOf(dir string) string {
 
 // release gives the directory free.
 func (l *dirLock) release() error {
-	if err := l.file.Close(); err != nil { // closing drops the lock
+	// Closing drops the lock, but not while a child that is just being started still has the descriptor.
+	free := unix.Flock_t{Type: unix.F_UNLCK, Start: 0, Len: 1}
+	if err := unix.FcntlFlock(l.file.Fd(), setLockCommand, &free); errors.Is(err, unix.EINVAL) {
+		_ = unix.FcntlFlock(l.file.Fd(), unix.F_SETLK, &free)
+	}
+	if err := l.file.Close(); err != nil {
 		return fmt.Errorf("release lock: %w", err)
 	}
 	return nil

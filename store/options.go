@@ -73,6 +73,11 @@ type Options struct {
 	// SyncFlushTimeout is how long AfterFlush waits for a flush. The default value is 5 s.
 	SyncFlushTimeout time.Duration
 
+	// QueueListBytes is how much the log grows before the queue list is written again, from which a start after a kill goes on;
+	// 0 for never but at a clean stop. The default value is 16 MiB.
+	QueueListBytes int64
+	// QueueListInterval is the least time between two of them, longer where they take long; 0 for none. The default value is 10 s.
+	QueueListInterval time.Duration
 	// MaxMessageBytes limits a body. The default value is 4 MiB.
 	MaxMessageBytes int
 	// StoreHost is written into every record as the address of this broker.
@@ -123,6 +128,8 @@ type Options struct {
 	IndexEnabled bool
 	// IndexSlots and IndexEntries size a new index file. The default values are 5,000,000 and 20,000,000.
 	IndexSlots, IndexEntries int
+	// IndexWait is how long a query by key waits for an index that is behind the log. The default value is 3 s.
+	IndexWait time.Duration
 
 	// OnArrival, if set, is called by the dispatcher after the entries of a queue became visible, once for each queue
 	// touched by a batch. It must not block and must not call Close.
@@ -180,6 +187,8 @@ func DefaultOptions(dir string) Options {
 		FlushInterval:      500 * time.Millisecond,
 		QueueFlushInterval: time.Second,
 		SyncFlushTimeout:   5 * time.Second,
+		QueueListBytes:     16 << 20,
+		QueueListInterval:  10 * time.Second,
 		MaxMessageBytes:    4 << 20,
 		StoreHost:          netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 10911),
 		CheckCRC:           true,
@@ -193,6 +202,7 @@ func DefaultOptions(dir string) Options {
 		IndexEnabled:       true,
 		IndexSlots:         5000000,
 		IndexEntries:       20000000,
+		IndexWait:          3 * time.Second,
 		Retention:          DefaultRetention(),
 		DiskUsage:          DiskOf,
 		Now:                time.Now,

@@ -59,6 +59,14 @@ func (e *queueEnds) apply(s *Store) {
 	}
 }
 
+// has reports whether the queue's files were deleted.
+func (e *queueEnds) has(topic string, id int32) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, ok := e.ends[topic][id]
+	return ok
+}
+
 // add notes ends and waits for the disk.
 func (e *queueEnds) add(list []*queue) error {
 	e.mu.Lock()

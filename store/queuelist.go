@@ -7,11 +7,20 @@ import (
 	"path/filepath"
 )
 
-// queueList is what a clean stop leaves in apogee/queues.json: which queues there were and how long, when the log ended
-// at End. The next clean start finds out with it that a queue was lost meanwhile, which the queues themselves cannot
-// tell. When somebody else has written since, the log ends elsewhere and the list counts for nothing.
+// queueList is apogee/queues.json: which queues there were and how long, when all records before End had their entries, and
+// these were on disk. It is written now and then and at a clean stop.
+//
+// After a clean stop the start finds out with it that a queue was lost meanwhile, which the queues themselves cannot
+// tell. When somebody else has written since, the log ends elsewhere and the list counts for nothing. After any other stop
+// queues are as long as it says, or longer: recovery begins at End. A list that was written while the store ran may have
+// entries of records from End on; they are on disk, too.
 type queueList struct {
-	End    int64                      `json:"end"`
+	End int64 `json:"end"`
+	// Stamp is what the time of last change of the file abort is set to, in ns, while the list counts: another server that
+	// opens the store writes the file anew.
+	Stamp int64 `json:"stamp,omitempty"`
+	// LastAt is where the last record before End begins.
+	LastAt int64                      `json:"lastAt,omitempty"`
 	Queues map[string]map[int32]int64 `json:"queues"` // topic, queue id, maximum offset
 	// Files are those of the queues.
 	Files map[string]map[int32]listedQueue `json:"files,omitempty"`
@@ -40,28 +49,7 @@ func readQueueList(dir string) (queueList, error) {
 
 // saveQueueList writes the list of a store that has stopped.
 func (s *Store) saveQueueList() error {
-	l := queueList{End: s.Written(), Queues: make(map[string]map[int32]int64), Files: make(map[string]map[int32]listedQueue)}
-	whole := true // else the next start looks at the directories
-	s.queues.each("", func(q *queue) {
-		if n := q.max.Load(); n > 0 {
-			if l.Queues[q.topic] == nil {
-				l.Queues[q.topic] = make(map[int32]int64)
-			}
-			l.Queues[q.topic][q.id] = n
-			files, ok := q.listed()
-			whole = whole && ok
-			if files == (listedQueue{}) {
-				return
-			}
-			if l.Files[q.topic] == nil {
-				l.Files[q.topic] = make(map[int32]listedQueue)
-			}
-			l.Files[q.topic][q.id] = files
-		}
-	})
-	if !whole {
-		l.Files = nil
-	}
+	l := s.listQueues()
 	if x := s.index; x.index != nil {
 		l.IndexEnd, l.Indexed = x.index.EndPhysOffset(), x.from
 		if x.live {
@@ -69,6 +57,35 @@ func (s *Store) saveQueueList() error {
 		}
 	}
 	return l.write(s.opts.Dir, s.opts.Faults)
+}
+
+// listQueues says how long the queues are. What it lists of records from End on need not be on disk yet.
+func (s *Store) listQueues() queueList {
+	l := queueList{Stamp: s.lister.stamp, Queues: make(map[string]map[int32]int64), Files: make(map[string]map[int32]listedQueue)}
+	l.End, l.LastAt = s.dispatcher.at()
+	whole := true // else the next start looks at the directories
+	s.queues.each("", func(q *queue) {
+		files, n, ok := q.listed()
+		whole = whole && ok
+		if n == 0 {
+			return
+		}
+		if l.Queues[q.topic] == nil {
+			l.Queues[q.topic] = make(map[int32]int64)
+		}
+		l.Queues[q.topic][q.id] = n
+		if files == (listedQueue{}) {
+			return
+		}
+		if l.Files[q.topic] == nil {
+			l.Files[q.topic] = make(map[int32]listedQueue)
+		}
+		l.Files[q.topic][q.id] = files
+	})
+	if !whole {
+		l.Files = nil
+	}
+	return l
 }
 
 func (l *queueList) write(dir string, faults faultFunc) error {

@@ -26,7 +26,9 @@ type queues struct {
 	seed   maphash.Seed
 	shards [queueShards]queueShard
 	lmqs   atomic.Int64 // light message queues in the table
+	pieces sync.Pool    // of *[]byte, see piece
 
+	grown   atomic.Int64 // counts files that become dirty
 	dirtyMu sync.Mutex
 	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
 }
@@ -180,6 +182,7 @@ func (qs *queues) take(topic string) []*queue {
 
 // addDirty takes a file that has got its first byte to flush. Called with the queue locked.
 func (qs *queues) addDirty(f *queueFile) {
+	qs.grown.Add(1)
 	qs.dirtyMu.Lock()
 	defer qs.dirtyMu.Unlock()
 	qs.dirty = append(qs.dirty, f)
@@ -228,6 +231,13 @@ func (qs *queues) flush(all bool, nowMs int64) (oldestMs int64, err error) {
 }
 
 const notDirty = int64(1<<63 - 1)
+
+// manyDirty reports whether a flush may take long.
+func (qs *queues) manyDirty() bool {
+	qs.dirtyMu.Lock()
+	defer qs.dirtyMu.Unlock()
+	return len(qs.dirty) >= manyDirty
+}
 
 func (qs *queues) flushFiles(due []*queueFile) error {
 	if len(due) == 0 {

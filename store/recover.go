@@ -24,15 +24,20 @@ type recovery struct {
 	clean bool
 	check checkpoint
 	list  queueList
+	stamp int64 // of the file abort, 0 when there was none
+	// listed says that the queues were taken from the list.
+	listed bool
 
 	from    int64 // physical offset at which the scan begins
 	end     int64 // after the last record
 	lastMs  int64 // its store time
+	lastAt  int64 // where it begins, -1 when that is not known
 	records int64
 	damaged int // stretches of log that could not be read
 	redo    map[*queue]bool
 	doubts  map[*queue]doubt
-	lost    int64 // records that damage passed over may have held
+	late    []*queue // with entries that are not written
+	lost    int64    // records that damage passed over may have held
 
 	progress progress
 }
@@ -79,8 +84,15 @@ func (r *recovery) run() error {
 // findStart loads the queues and decides where the scan begins.
 func (r *recovery) findStart() error {
 	if !r.clean {
-		r.from = r.checkpointStart()
-		if err := r.loadQueues(r.from); err != nil {
+		listed, err := r.loadMarked()
+		if err != nil {
+			return err
+		}
+		if !listed {
+			r.from = r.checkpointStart()
+			err = r.loadQueues(r.from)
+		}
+		if err != nil {
 			return err
 		}
 	} else if err := r.loadClean(); err != nil {
@@ -168,7 +180,7 @@ func (r *recovery) queuesEnd() int64 {
 	if err != nil || n != int64(e.size) {
 		return -1
 	}
-	r.lastMs = m.StoreTimestampMs
+	r.lastMs, r.lastAt = m.StoreTimestampMs, e.physOffset
 	return end
 }
 
@@ -309,6 +321,7 @@ func (r *recovery) scan(physOffset int64, each func(m *codec.Message) error) err
 			if err := each(&m); err != nil {
 				return err
 			}
+			r.lastAt = seg.base + pos
 			pos += n
 			r.end, r.lastMs = seg.base+pos, max(r.lastMs, m.StoreTimestampMs)
 			r.records++

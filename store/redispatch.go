@@ -44,7 +44,10 @@ func (r *recovery) place(q *queue, queueOffset int64, m *codec.Message, all bool
 	gap := x.offset - q.max.Load()
 	if gap == 0 {
 		delete(r.doubts, q)
-		return q.putExtended(x.entry, r.bitMapOf(q, m))
+		if q.extended {
+			return q.putExtended(x.entry, r.bitMapOf(q, m))
+		}
+		return r.putLate(q, x.entry)
 	}
 	if gap > 0 && !all && r.from > r.s.log.minPhys() {
 		r.s.opts.Logger.Warn("queue lacks entries, it is made anew from the log",
@@ -100,6 +103,9 @@ func (r *recovery) accept(q *queue, x doubt) error {
 
 // settle decides about doubts that no later record did away with.
 func (r *recovery) settle() error {
+	if err := r.writeLate(); err != nil {
+		return err
+	}
 	for q, x := range r.doubts {
 		if x.offset == 0 || len(q.files) == 0 && r.s.log.minPhys() > 0 {
 			if err := r.accept(q, x); err != nil {

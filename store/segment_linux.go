@@ -79,18 +79,3 @@ func mayHaveData(f *os.File, pos int64) bool {
 	_, err := unix.Seek(int(f.Fd()), pos, unix.SEEK_DATA)
 	return !errors.Is(err, unix.ENXIO)
 }
-
-// readPiece reads what a file has at pos into b, and returns how many bytes that are and the length of the file. It is for
-// many files in a row: os.File would double the system calls.
-func readPiece(path string, b []byte, pos int64) (n, length int64, err error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	var st unix.Stat_t
-	got := 0
-	if err = unix.Fstat(fd, &st); err == nil {
-		got, err = unix.Pread(fd, b, pos)
-	}
-	return int64(max(got, 0)), st.Size, errors.Join(err, unix.Close(fd))
-}

@@ -155,6 +155,7 @@ type Store struct {
 	filters    *Filters // nil without
 	dispatcher *dispatcher
 	flusher    *flusher
+	lister     queueLister
 	cleaner    *cleaner
 	lock       *dirLock
 	scrubbed   ScrubCounts
@@ -221,7 +222,7 @@ func newStore(opts Options) *Store {
 	s.queues = newQueues(&s.opts, s.log)
 	s.compact = newCompactions(&s.opts, s.log, s.queues)
 	s.queues.compactions = s.compact
-	s.index = &indexer{log: s.log}
+	s.index = newIndexer(s.log)
 	s.deleted = &deletions{}
 	s.ends = &queueEnds{}
 	s.dispatcher = newDispatcher(s)
@@ -234,8 +235,11 @@ func newStore(opts Options) *Store {
 
 // recover brings log, queues and index to agree, in Java's order.
 func (s *Store) recover() error {
-	_, err := os.Stat(abortPath(s.opts.Dir))
-	clean := errors.Is(err, os.ErrNotExist)
+	stamp, err := abortStamp(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	clean := stamp == 0
 	if s.opts.OpenFilters != nil {
 		if s.filters, err = s.opts.OpenFilters(); err != nil {
 			return err
@@ -255,7 +259,7 @@ func (s *Store) recover() error {
 	if err := s.ends.load(s.opts.Dir, s.opts.Faults); err != nil {
 		return err
 	}
-	if err := s.openIndex(!clean, check.indexMs); err != nil {
+	if err := s.openIndex(!clean, onlyKilled(s.opts.Dir, stamp), check.indexMs); err != nil {
 		return err
 	}
 	if err := writeAbort(s.opts.Dir); err != nil { // from here on files change
@@ -268,7 +272,7 @@ func (s *Store) recover() error {
 	if err != nil {
 		return err
 	}
-	r := recovery{s: s, clean: clean, check: check, list: list, redo: make(map[*queue]bool), doubts: make(map[*queue]doubt)}
+	r := recovery{s: s, clean: clean, check: check, list: list, stamp: stamp, lastAt: -1, redo: make(map[*queue]bool), doubts: make(map[*queue]doubt)}
 	if err := r.run(); err != nil {
 		return err
 	}
@@ -276,6 +280,9 @@ func (s *Store) recover() error {
 		return err
 	}
 	if err := s.continueAt(&r); err != nil {
+		return err
+	}
+	if err := s.lister.begin(s, &r, r.listed && len(r.redo) == 0); err != nil {
 		return err
 	}
 	if s.filters != nil {
@@ -305,6 +312,8 @@ func (s *Store) continueAt(r *recovery) error {
 	s.log.lastMs.Store(r.lastMs)
 	s.flusher.physicMs.Store(r.lastMs)
 	s.flusher.before = s.log.mark()
+	s.dispatcher.last = r.lastAt
+	s.dispatcher.lastAt.Store(r.lastAt)
 	s.dispatcher.done.Store(r.end)
 	s.dispatcher.doneMs.Store(r.lastMs)
 	s.dispatcher.lastMs = r.lastMs
@@ -312,13 +321,18 @@ func (s *Store) continueAt(r *recovery) error {
 	c := &s.flusher.check // what it vouched for may be lost
 	c.physicMs, c.logicsMs = min(c.physicMs, r.lastMs), min(c.logicsMs, r.lastMs)
 	s.flusher.queuesMs.Store(c.logicsMs)
-	if !r.clean || len(r.redo) > 0 {
-		s.flusher.queues(true)
+	if r.clean && len(r.redo) == 0 {
+		return nil
 	}
+	if len(r.redo) == 0 && s.flusher.check == s.flusher.saved && s.queues.manyDirty() {
+		s.flusher.pokeAll() // until they are flushed the next start would do the same again
+		return nil
+	}
+	s.flusher.queues(true)
 	return nil
 }
 
-func (s *Store) openIndex(abnormal bool, checkpointMs int64) (err error) {
+func (s *Store) openIndex(abnormal, kept bool, checkpointMs int64) (err error) {
 	if !s.opts.IndexEnabled {
 		return nil
 	}
@@ -327,6 +341,7 @@ func (s *Store) openIndex(abnormal bool, checkpointMs int64) (err error) {
 		Dir:          filepath.Join(s.opts.Dir, "index"),
 		Slots:        s.opts.IndexSlots,
 		Entries:      s.opts.IndexEntries,
+		Kept:         kept,
 	}, abnormal, checkpointMs)
 	return err
 }
@@ -426,13 +441,17 @@ func (s *Store) AfterFlush(physOffset int64, fn func(err error)) {
 
 // QueryIndex returns where the messages of a topic with a key lie: at most min(max, 64), in ascending order, with store
 // times between beginMs and endMs. Different keys may share a hash, so the caller compares. lastTimeMs and
-// lastPhysOffset are those of the newest message in the index. Apache: IndexService.queryOffset.
+// lastPhysOffset are those of the newest message in the index. While the index is fed again after a power cut it waits for
+// Options.IndexWait and then returns ErrIndexBehind. Apache: IndexService.queryOffset.
 func (s *Store) QueryIndex(topic, key string, max int, beginMs, endMs int64) (physOffsets []int64, lastTimeMs, lastPhysOffset int64, err error) {
 	if s.closed.Load() {
 		return nil, 0, 0, ErrClosed
 	}
 	if s.index.index == nil {
 		return nil, 0, 0, nil
+	}
+	if err := s.index.await(endMs, s.opts.IndexWait, s.stop); err != nil {
+		return nil, 0, 0, err
 	}
 	r, err := s.index.index.Query(topic, key, max, beginMs, endMs)
 	return r.PhysOffsets, r.EndTimestampMs, r.EndPhysOffset, err

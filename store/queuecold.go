@@ -1,0 +1,132 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// coldPuts is how many entries in a row are written to a file without mapping it. With 100,000 queues most of them get few:
+// a mapping, its page fault and its end cost many times a write.
+const coldPuts = 3
+
+// putColdLocked writes an entry to a file that is not mapped, which holds pos or is made; false when it has to be mapped, or the
+// entry needs more than bytes in the file.
+func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err error) {
+	if q.extended || q.isBatch() || f != nil && (f.m != nil || f.cold >= coldPuts) {
+		return false, nil
+	}
+	if f == nil {
+		if f, err = q.createColdLocked(pos, e); f == nil || err != nil {
+			return false, err
+		}
+	} else if err := q.writeColdLocked(f, pos, e); err != nil {
+		return false, err
+	}
+	f.cold++
+	q.dirtyLocked(f, pos-f.base, pos-f.base+entryBytes, e.storeMs)
+	return true, nil
+}
+
+// createColdLocked makes the file that begins with an entry; nil when there has to be something in front of the entry.
+func (q *queue) createColdLocked(pos int64, e entry) (*queueFile, error) {
+	size := q.kind.fileBytes(q.all.opts)
+	base := pos / size * size
+	first := len(q.files) == 0
+	if !first {
+		last := q.files[len(q.files)-1]
+		base = last.base + last.size
+	}
+	if base != pos {
+		return nil, nil
+	}
+	f := &queueFile{q: q, base: base, size: size, first: unknownFirst, fresh: true}
+	if err := q.makeDir(); err != nil {
+		return nil, err
+	}
+	if err := f.createCold(e); err != nil {
+		return nil, err
+	}
+	q.files = append(q.files, f)
+	if first {
+		q.beginLocked(pos, e.queueOffset)
+	}
+	return f, nil
+}
+
+// makeDir makes the queue's directory; usually that of its topic is there.
+func (q *queue) makeDir() error {
+	dir := q.dir()
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return wrapFileError(OpCreate, dir, err)
+	}
+	return nil
+}
+
+// createCold makes the file at its full length, with an entry at the beginning.
+func (f *queueFile) createCold(e entry) error {
+	path, faults := f.path(), f.q.all.faults
+	for _, op := range []FileOp{OpCreate, OpAllocate} {
+		if err := faults.check(op, path); err != nil {
+			return err
+		}
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return wrapFileError(OpCreate, path, err)
+	}
+	err = file.Truncate(f.size)
+	if err == nil {
+		err = f.writeEntry(file, 0, e)
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return wrapFileError(OpCreate, path, errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}
+
+// writeColdLocked writes an entry to a file that is there.
+func (q *queue) writeColdLocked(f *queueFile, pos int64, e entry) error {
+	path := f.path()
+	op := OpWrite
+	if pos-f.base+entryBytes > f.allocated {
+		op = OpAllocate
+	}
+	if err := q.all.faults.check(op, path); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return wrapFileError(op, path, err)
+	}
+	if err := errors.Join(f.writeEntry(file, pos-f.base, e), file.Close()); err != nil {
+		return wrapFileError(op, path, err)
+	}
+	return nil
+}
+
+// writeEntry writes an entry, which gives the file blocks where it had none.
+func (f *queueFile) writeEntry(file *os.File, at int64, e entry) error {
+	var b [entryBytes]byte
+	putEntry(b[:], e)
+	if _, err := file.WriteAt(b[:], at); err != nil {
+		return err
+	}
+	f.allocated = max(f.allocated, min(roundUp(at+entryBytes, 4096), f.size))
+	return nil
+}
+
+// beginLocked says where a queue begins that has got its first file.
+func (q *queue) beginLocked(pos, queueOffset int64) {
+	q.min.Store(queueOffset)
+	q.minFor.Store(q.all.logMin())
+	q.max.Store(queueOffset)
+	q.end = pos
+}
