@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -31,6 +32,8 @@ type rig struct {
 	conn  *fakeConn
 	pool  *testPool
 	close func()
+	// started is the processor once it is whole.
+	started atomic.Pointer[Processor]
 	// closeFails says that the test broke the store.
 	closeFails bool
 }
@@ -90,7 +93,12 @@ type setup struct {
 
 func newRig(t testing.TB, change ...func(*setup)) *rig {
 	t.Helper()
-	dir := t.TempDir()
+	return newRigIn(t, t.TempDir(), change...)
+}
+
+// newRigIn is newRig with the store in a directory that may hold one already.
+func newRigIn(t testing.TB, dir string, change ...func(*setup)) *rig {
+	t.Helper()
 	b := &rig{t: t, clock: &testClock{now: time.UnixMilli(1795226366000).UTC()}, pool: &testPool{}}
 	b.conn = newFakeConn("127.0.0.1:60802")
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -98,7 +106,11 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	s.store.SegmentBytes = 64 << 20
 	s.store.StoreHost = testHost
 	s.store.Now = b.clock.Now
-	s.store.OnArrival = func(a store.Arrival) { b.Arrived(a) }
+	s.store.OnArrival = func(a store.Arrival) { // recovery of deliveries may write before there is a processor
+		if p := b.started.Load(); p != nil {
+			p.Arrived(a)
+		}
+	}
 	s.topic = store.TopicsOptions{
 		Cluster: "FixtureCluster", Broker: "broker-a", AutoCreate: true, DefaultQueueNums: 8, ClusterTopic: true, BrokerTopic: true,
 	}
@@ -133,6 +145,7 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 	require.NoError(t, err)
 	b.Processor, err = New(s.opts)
 	require.NoError(t, err)
+	b.started.Store(b.Processor)
 	b.close = sync.OnceFunc(func() {
 		b.pool.wg.Wait()
 		err := s.opts.Store.Close()

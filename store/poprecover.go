@@ -208,7 +208,8 @@ func parseReputs(text string) (int32, error) {
 	return int32(n), err
 }
 
-// supersede acknowledges in older deliveries what a newer one has taken over: the process ended between the two records of Extend.
+// supersede acknowledges in older deliveries what a newer one has taken over: the process ended between the two records of Extend. The
+// second record is written now, since the newer delivery may be over when the next process looks.
 func (q *PopQueue) supersede() {
 	if len(q.checkpoints) < 2 {
 		return
@@ -221,15 +222,21 @@ func (q *PopQueue) supersede() {
 	newer := make(map[int64]bool)
 	for _, c := range list {
 		var bits uint32
+		var taken []int64
 		for i := range int(c.count) {
-			if newer[c.offset(i)] {
+			if newer[c.offset(i)] && c.acked&(1<<i) == 0 {
 				bits |= 1 << i
+				taken = append(taken, c.offset(i))
 			} else if c.acked&(1<<i) == 0 {
 				newer[c.offset(i)] = true
 			}
 		}
-		if bits&^c.acked != 0 {
-			q.mark(c, bits, 0)
+		if bits == 0 {
+			continue
 		}
+		if _, err := c.log.putAck(new(popScratch), c, taken, false); err != nil { // the store takes nothing; this process knows
+			q.group.pop.opts.Logger.Warn("note that a delivery was renewed", "topic", q.group.Topic, "group", q.group.Group, "err", err)
+		}
+		q.mark(c, bits, 0)
 	}
 }
