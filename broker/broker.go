@@ -269,6 +269,7 @@ func (b *Broker) storeOptions(cfg Config) store.Options {
 }
 
 func (b *Broker) openProcessor(cfg Config) (err error) {
+	routes := &routes{ask: b.register.Route, now: time.Now}
 	b.processor, err = processor.New(processor.Options{
 		Settings: processorSettings(cfg, b.Addr.Addr()), StoreHost: b.Addr,
 		Store: b.store, Topics: b.topics, Groups: b.groups, Offsets: b.offsets, Schedule: b.schedule, Txn: b.txn, Pop: b.pop,
@@ -279,7 +280,8 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		AwaitRegistered: b.awaitRegistered,
 		Filters:         b.filters,
 		RequestModes:    b.modes,
-		Route:           (&routes{ask: b.register.Route, now: time.Now}).queues,
+		Route:           routes.queues,
+		WriteQueues:     routes.writeQueues,
 		Mappings:        b.mappings, Forward: b.newPeers().forward,
 		StartedAt: time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,
@@ -296,7 +298,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 		ShortPolling: cfg.ShortPollingTime, RejectPullConsumer: cfg.RejectPullConsumer, ServerSideReset: cfg.ServerSideReset,
 		StoreReply: cfg.StoreReply, NotifyConsumerIDs: cfg.NotifyConsumerIDs, ValidateSystemTopic: cfg.ValidateSystemTopic,
 		MixedMessageType: cfg.MixedMessageType, QueryMaxNum: cfg.QueryMaxNum, ChannelExpired: cfg.ChannelExpired,
-		PopSettings:        cfg.Pop,
+		PopSettings: cfg.Pop, LiteSettings: cfg.Lite,
 		RejectTransactions: cfg.RejectTransactions, TransactionTimeOut: cfg.TransactionTimeOut,
 		TransactionCheckInterval: cfg.TransactionCheckInterval, TransactionCheckMax: cfg.TransactionCheckMax,
 		TransactionOpMaxBytes: cfg.TransactionOpMaxBytes, TransactionOpInterval: cfg.TransactionOpInterval,
@@ -372,6 +374,7 @@ func (b *Broker) startServices(cfg Config) error {
 	b.startTimer(cfg)
 	s.every(holdPeriod, func() { b.processor.TickHold(time.Now()) })
 	s.every(popPeriod, func() { b.processor.TickPop(time.Now()) })
+	s.every(popPeriod, func() { b.processor.TickLite(time.Now()) })
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
 	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))

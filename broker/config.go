@@ -64,6 +64,7 @@ type Config struct {
 	TransactionOpInterval    time.Duration
 
 	Pop            processor.PopSettings
+	Lite           processor.LiteSettings
 	ReviveQueueNum int32
 	TimerConfig
 
@@ -156,7 +157,7 @@ func DefaultConfig() Config {
 		TraceTopicName: "RMQ_SYS_TRACE_TOPIC", TraceOn: true, LongPolling: true, ShortPollingTime: time.Second,
 		LitePull: true, NotifyConsumerIDs: true, StoreReply: true, ServerSideReset: true, BroadcastOffsetStore: true,
 		ValidateSystemTopic: true, ChannelExpired: 120 * time.Second,
-		Pop: processor.DefaultPopSettings(), ReviveQueueNum: 8,
+		Pop: processor.DefaultPopSettings(), Lite: processor.DefaultLiteSettings(), ReviveQueueNum: 8,
 		FlushOffsetsInterval: 5 * time.Second, FlushDelayOffsetsInterval: 10 * time.Second,
 		StoreRoot: filepath.Join(home, "store"), SegmentBytes: 1 << 30, QueueSegmentBytes: 6_000_000, BatchQueueSegmentBytes: 13_800_000,
 		FlushDiskType: "ASYNC_FLUSH", FlushInterval: 500 * time.Millisecond, FlushQueueInterval: time.Second,

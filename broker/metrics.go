@@ -45,6 +45,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.traffic(s)
 	m.clients(s)
 	m.lag(s)
+	m.liteLag(s)
 	m.remoting(s)
 	m.b.guard.Denied(func(cause string, n int64) { s.counter("apogee_auth_denied_total", n, cause) })
 }
@@ -236,6 +237,24 @@ func (m *metrics) lag(s series) {
 		}
 		for queueID, lag := range l.Queues {
 			s.gauge("apogee_consumer_queue_lag_messages", float64(lag), l.Group, l.Topic, strconv.Itoa(queueID))
+		}
+	})
+}
+
+// liteLag adds the groups of lite topics, whose messages are ready as long as they are not consumed.
+func (m *metrics) liteLag(s series) {
+	live := m.b.processor.Settings()
+	if !live.LiteLagCountMetrics && !live.LiteLagLatencyMetrics {
+		return
+	}
+	m.b.processor.EachLiteLag(live.LiteLagLatencyMetrics, func(l processor.LiteLag) {
+		labels := []string{l.Group, l.Parent, "false", strconv.FormatBool(m.b.processor.IsSystem(l.Parent, l.Group))}
+		if live.LiteLagCountMetrics {
+			s.gauge("rocketmq_consumer_lag_messages", float64(l.Lag), labels...)
+			s.gauge("rocketmq_consumer_ready_messages", float64(l.Lag), labels...)
+		}
+		if live.LiteLagLatencyMetrics {
+			s.gauge("rocketmq_consumer_lag_latency_milliseconds", float64(l.Latency.Milliseconds()), labels...)
 		}
 	})
 }

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,35 +29,47 @@ type routes struct {
 }
 
 type route struct {
-	queues []codec.MessageQueue
-	ok     bool
-	at     time.Time
+	queues   []codec.MessageQueue // readable
+	writable []codec.MessageQueue
+	ok       bool
+	at       time.Time
 }
 
 // queues returns the readable queues of a topic; false when no name server knows it.
 func (r *routes) queues(topic string) ([]codec.MessageQueue, bool) {
+	route := r.of(topic)
+	return route.queues, route.ok
+}
+
+// writeQueues returns the writable queues of a topic in the order in which clients number them. Apache:
+// MQClientInstance.topicRouteData2TopicPublishInfo.
+func (r *routes) writeQueues(topic string) ([]codec.MessageQueue, bool) {
+	route := r.of(topic)
+	return route.writable, route.ok
+}
+
+func (r *routes) of(topic string) route {
 	now := r.now()
 	r.mu.Lock()
 	had, known := r.known[topic]
 	r.mu.Unlock()
 	if known && now.Sub(had.at) < routeFresh {
-		return had.queues, had.ok
+		return had
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), routeWait)
 	defer cancel()
 	data, err := r.ask(ctx, topic)
 	if err != nil {
-		return had.queues, had.ok // the name servers may be gone for a while
+		return had // the name servers may be gone for a while
 	}
 	next := route{at: now, ok: data != nil}
 	if data != nil {
 		for _, q := range data.QueueDatas {
-			if q.Perm&codec.PermRead == 0 {
-				continue
-			}
-			for id := range q.ReadQueueNums {
-				next.queues = append(next.queues, codec.MessageQueue{BrokerName: q.BrokerName, QueueID: id, Topic: topic})
-			}
+			next.queues = appendQueues(next.queues, topic, q.BrokerName, q.Perm&codec.PermRead, q.ReadQueueNums)
+		}
+		slices.SortStableFunc(data.QueueDatas, func(a, b codec.QueueData) int { return strings.Compare(a.BrokerName, b.BrokerName) })
+		for _, q := range data.QueueDatas {
+			next.writable = appendQueues(next.writable, topic, q.BrokerName, q.Perm&codec.PermWrite, q.WriteQueueNums)
 		}
 	}
 	r.mu.Lock()
@@ -64,7 +78,15 @@ func (r *routes) queues(topic string) ([]codec.MessageQueue, bool) {
 		r.known = make(map[string]route)
 	}
 	r.known[topic] = next
-	return next.queues, next.ok
+	return next
+}
+
+// appendQueues adds the queues of a topic on one broker, unless perm is 0.
+func appendQueues(list []codec.MessageQueue, topic, broker string, perm, n int32) []codec.MessageQueue {
+	for id := int32(0); perm != 0 && id < n; id++ {
+		list = append(list, codec.MessageQueue{BrokerName: broker, QueueID: id, Topic: topic})
+	}
+	return list
 }
 
 // Route asks the name servers in turn for a topic's route; nil when they do not know it. The error is that of the last one, when none

@@ -174,6 +174,16 @@ var requestNames = map[int32]string{
 	200054: "notification",
 	200055: "polling_info",
 	200056: "pop_rollback",
+	200070: "pop_lite_message",
+	200071: "lite_subscription_ctl",
+	200072: "ack_lite_message",
+	200073: "notify_unsubscribe_lite",
+	200074: "get_broker_lite_info",
+	200075: "get_parent_topic_info",
+	200076: "get_lite_topic_info",
+	200077: "get_lite_client_info",
+	200078: "get_lite_group_info",
+	200079: "trigger_lite_dispatch",
 	200151: "batch_ack_message",
 }
 
@@ -242,6 +252,8 @@ var responseNames = map[int32]string{
 	2014:  "controller_broker_id_invalid",
 	2015:  "controller_jraft_internal_error",
 	2016:  "controller_broker_live_info_not_exists",
+	2017:  "lmq_quota_exceeded",
+	2018:  "lite_subscription_quota_exceeded",
 	3001:  "user_not_exist",
 	3002:  "policy_not_exist",
 }

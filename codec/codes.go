@@ -160,6 +160,16 @@ const (
 	Notification                         int32 = 200054
 	PollingInfo                          int32 = 200055
 	PopRollback                          int32 = 200056
+	PopLiteMessage                       int32 = 200070
+	LiteSubscriptionCtl                  int32 = 200071
+	AckLiteMessage                       int32 = 200072
+	NotifyUnsubscribeLite                int32 = 200073
+	GetBrokerLiteInfo                    int32 = 200074
+	GetParentTopicInfo                   int32 = 200075
+	GetLiteTopicInfo                     int32 = 200076
+	GetLiteClientInfo                    int32 = 200077
+	GetLiteGroupInfo                     int32 = 200078
+	TriggerLiteDispatch                  int32 = 200079
 	BatchAckMessage                      int32 = 200151
 )
 
@@ -229,6 +239,8 @@ const (
 	ControllerBrokerIDInvalid            int32 = 2014
 	ControllerJRaftInternalError         int32 = 2015
 	ControllerBrokerLiveInfoNotExists    int32 = 2016
+	LMQQuotaExceeded                     int32 = 2017
+	LiteSubscriptionQuotaExceeded        int32 = 2018
 	UserNotExist                         int32 = 3001
 	PolicyNotExist                       int32 = 3002
 )

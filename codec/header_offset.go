@@ -3,6 +3,7 @@ package codec
 // SearchOffsetHeader is the custom header of SEARCH_OFFSET_BY_TIMESTAMP. Apache: SearchOffsetRequestHeader.
 type SearchOffsetHeader struct {
 	Topic        string `field:"topic"`
+	LiteTopic    string `field:"liteTopic"` // a lite topic of Topic
 	QueueID      int32  `field:"queueId"`
 	TimestampMs  int64  `field:"timestamp"`
 	BoundaryType string `field:"boundaryType"` // case-insensitive; anything but "upper" = LOWER; sent as enum name in upper case

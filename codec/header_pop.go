@@ -102,8 +102,12 @@ type AckHeader struct {
 	// Receipt is what ParseReceipt reads.
 	Receipt     []byte
 	QueueOffset int64
-	// InvisibleMs is how long the message stays invisible from now on, for CHANGE_MESSAGE_INVISIBLETIME only.
+	// InvisibleMs is how long the message stays invisible from now on, for CHANGE_MESSAGE_INVISIBLETIME only. Suspend says that the
+	// delivery is not to be counted.
 	InvisibleMs int64
+	Suspend     bool
+	// LiteTopic is set for a message of a lite topic of Topic.
+	LiteTopic []byte
 }
 
 var (
@@ -133,6 +137,10 @@ func ParseAckHeader(c *Command, h *AckHeader) error {
 			h.QueueOffset, seen = num.int64("offset", v), seen|16
 		case "invisibleTime":
 			h.InvisibleMs, seen = num.int64("invisibleTime", v), seen|32
+		case "suspend":
+			h.Suspend = parseBool(v)
+		case "liteTopic":
+			h.LiteTopic = v
 		}
 	}
 	if c.Code == ChangeMessageInvisibleTime {

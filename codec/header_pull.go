@@ -18,6 +18,8 @@ type PullHeader struct {
 	RequestSource    int32
 	// ProxyForwardClientID names the client behind a proxy, empty without one.
 	ProxyForwardClientID []byte
+	// LiteTopic is set for a pull of a lite topic of Topic.
+	LiteTopic []byte
 }
 
 // PullResponse is the custom header of the answer to a pull. Apache: PullMessageResponseHeader.
@@ -72,6 +74,8 @@ func ParsePullHeader(c *Command, h *PullHeader) error {
 			h.RequestSource = num.int32("requestSource", v)
 		case "proxyFrowardClientId": // spelled so on the wire
 			h.ProxyForwardClientID = v
+		case "liteTopic":
+			h.LiteTopic = v
 		}
 	}
 	return num.check(seen, pullRequired[:])

@@ -51,6 +51,7 @@ const (
 	PropCorrectionFlag          = "CORRECTION_FLAG"
 	PropMQ2Flag                 = "MQ2_FLAG"
 	PropShardingKey             = "__SHARDINGKEY"
+	PropLiteTopic               = "__LITE_TOPIC"
 	PropPriority                = "_SYS_MSG_PRIORITY_"
 	PropInnerNum                = "INNER_NUM"
 	PropInnerBase               = "INNER_BASE"

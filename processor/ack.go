@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"bytes"
 	"errors"
 	"math/bits"
 
@@ -38,6 +39,9 @@ func (p *Processor) ack(req *remoting.Request) (*codec.Command, error) {
 		return nil, err
 	}
 	h := &c.h
+	if !isBlank(h.LiteTopic) {
+		return p.lites.ack(req, c)
+	}
 	if least, most := p.rangeOf(h); h.QueueOffset < least || h.QueueOffset > most {
 		return nil, refuse(codec.NoMessage, "offset is illegal, key:%s@%d, commit:%d, store:%d~%d", h.Topic, h.QueueID, h.QueueOffset, least, most)
 	}
@@ -50,6 +54,8 @@ func (p *Processor) ack(req *remoting.Request) (*codec.Command, error) {
 	}
 	return req.Response(codec.Success), nil
 }
+
+func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
 
 // ackHeader parses what ACK_MESSAGE and CHANGE_MESSAGE_INVISIBLETIME have in common and checks topic and queue.
 func (p *Processor) ackHeader(req *remoting.Request, c *ackCall) error {
@@ -199,6 +205,9 @@ func (p *Processor) changeInvisible(req *remoting.Request) (*codec.Command, erro
 		return nil, err
 	}
 	h, r := &c.h, &c.receipt
+	if !isBlank(h.LiteTopic) {
+		return p.lites.extend(req, c)
+	}
 	if least, most := p.rangeOf(h); h.QueueOffset < least || h.QueueOffset >= most {
 		resp := req.Response(codec.NoMessage)
 		resp.Remark = unsetRemark

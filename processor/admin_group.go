@@ -15,7 +15,8 @@ import (
 // Behavior:
 // * A group's configuration is replaced as a whole; what the body lacks takes Java's defaults.
 // * 352 creates the group like every look-up, when groups may create themselves.
-// * 207 answers success for a group that does not exist; offsets go with cleanOffset only.
+// * 207 answers success for a group that does not exist; offsets go with cleanOffset, and always those of a group of lite
+//   topics.
 //
 // Apache: AdminBrokerProcessor.
 
@@ -68,6 +69,9 @@ func (p *Processor) deleteGroup(req *remoting.Request) (*codec.Command, error) {
 	var h codec.DeleteSubscriptionGroupHeader
 	if err := decodeHeader(req, &h, "groupName"); err != nil {
 		return nil, err
+	}
+	if cfg, ok := p.groups.Get(h.GroupName); ok && liteBound(cfg) != "" {
+		h.CleanOffset = true
 	}
 	existed, err := p.groups.Delete(h.GroupName)
 	if err != nil {

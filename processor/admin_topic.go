@@ -16,7 +16,7 @@ import (
 // * A topic that would not change is answered with success. Attributes come as changes, "+name=value" and "-name".
 // * What changed is on disk when the answer leaves, and the name servers that can be reached have been told.
 // * 21 answers a page of the table to a request that asks for one, all of it otherwise.
-// * Deleting a topic deletes its queues and offsets, and the retry topics that POP groups have for it.
+// * Deleting a topic deletes its queues and offsets, its lite topics, and the retry topics that POP groups have for it.
 //
 // Apache: AdminBrokerProcessor.
 
@@ -172,6 +172,9 @@ func (p *Processor) deleteTopic(req *remoting.Request) (*codec.Command, error) {
 				names = append(names, retry)
 			}
 		}
+	}
+	if err := p.deleteLites(h.Topic); err != nil {
+		return nil, err
 	}
 	for _, name := range names {
 		existed, err := p.topics.Delete(name)

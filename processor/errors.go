@@ -48,7 +48,7 @@ func (p *Processor) putError(err error) error {
 	case errors.Is(err, store.ErrClosed):
 		return refuse(codec.ServiceNotAvailable, "service not available now. the message store has been shut down")
 	case errors.Is(err, store.ErrTooManyLMQs):
-		return refuse(codec.SystemError, "[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]broker config enableLmq and enableMultiDispatch, lmq consumeQueue num exceed maxLmqConsumeQueueNum config num, default limit 2w.")
+		return refuse(codec.LMQQuotaExceeded, "[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]lmq consume queue num exceeded.")
 	}
 	p.log.Error("put message", "error", err)
 	return refuse(codec.SystemError, "UNKNOWN_ERROR")

@@ -21,12 +21,13 @@ type GroupLag struct {
 	Queues []int64
 }
 
-// EachLag calls yield with every group that has members and every topic it subscribes to, except retry topics.
+// EachLag calls yield with every group that has members and every topic it subscribes to, except retry topics and groups of lite
+// topics, which EachLiteLag is for.
 func (p *Processor) EachLag(yield func(GroupLag)) {
 	now := p.opts.Now().UnixMilli()
 	for _, group := range p.groups.All() {
 		online := p.clients.ConsumerGroup([]byte(group.GroupName))
-		if online == nil {
+		if online == nil || liteBound(group) != "" {
 			continue
 		}
 		for topic := range online.subscriptions {

@@ -119,6 +119,13 @@ func (p *Processor) searchOffset(req *remoting.Request) (*codec.Command, error) 
 	if strings.EqualFold(h.BoundaryType, "upper") {
 		byTime = func(queueID int32) int64 { return p.store.QueueOffsetByTimeUpper(h.Topic, queueID, h.TimestampMs) }
 	}
+	if strings.TrimSpace(h.LiteTopic) != "" {
+		h.Topic = store.LiteQueue(h.Topic, h.LiteTopic)
+		if h.QueueID != 0 || p.store.MaxQueueOffset(h.Topic, 0) <= 0 {
+			return offsetResponse(req, 0)
+		}
+		return offsetResponse(req, byTime(0))
+	}
 	static, err := p.staticQueueOf(req, []byte(h.Topic), h.QueueID)
 	switch {
 	case err != nil:

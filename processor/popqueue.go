@@ -78,11 +78,15 @@ func (c *popCall) offset(q *store.PopQueue, name []byte, topic string, queueID i
 // initial returns where a group begins that never popped a queue. Apache: PopMessageProcessor.getInitOffset.
 func (c *popCall) initial(topic string, queueID int32) int64 {
 	p := c.pp.p
-	least := p.store.MinQueueOffset(topic, queueID)
 	if c.h.InitMode == codec.PopInitMin || isRetryTopic(topic) {
-		return least
+		return p.store.MinQueueOffset(topic, queueID)
 	}
-	if p.live().PopInitByMemory && least <= 0 {
+	return p.lastOrHot(topic, queueID)
+}
+
+// lastOrHot is where a group begins that wants the last message of a queue: at the first one while that is in memory.
+func (p *Processor) lastOrHot(topic string, queueID int32) int64 {
+	if p.live().PopInitByMemory && p.store.MinQueueOffset(topic, queueID) <= 0 {
 		if physOffset, _, _, ok := p.store.QueueEntry(topic, queueID, 0); ok && p.store.InMemory(physOffset) {
 			return 0
 		}

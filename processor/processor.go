@@ -69,6 +69,7 @@ type Settings struct {
 	// MessageRetention is how old an undecided half message becomes.
 	MessageRetention time.Duration
 	PopSettings
+	LiteSettings
 	// ChannelExpired is how long a client may be silent.
 	ChannelExpired time.Duration
 }
@@ -83,7 +84,7 @@ func DefaultSettings(brokerName string) Settings {
 		TransactionTimeOut: 6 * time.Second, TransactionCheckInterval: 30 * time.Second, TransactionCheckMax: 15,
 		TimerMaxDelay: 72 * time.Hour, TimerSlotMax: math.MaxInt32, RecallUnwritable: true,
 		TransactionOpMaxBytes: 4096, TransactionOpInterval: 3 * time.Second, MessageRetention: 72 * time.Hour,
-		PopSettings: DefaultPopSettings(),
+		PopSettings: DefaultPopSettings(), LiteSettings: DefaultLiteSettings(),
 	}
 }
 
@@ -111,6 +112,9 @@ type Options struct {
 	// RequestModes keeps what SET_MESSAGE_REQUEST_MODE says, Route returns a topic's queues on all brokers. They may be unset.
 	RequestModes *store.RequestModes
 	Route        func(topic string) ([]codec.MessageQueue, bool)
+	// WriteQueues returns the queues that messages to a topic are sent to, in the order in which clients number them; unset means that
+	// all are here.
+	WriteQueues func(topic string) ([]codec.MessageQueue, bool)
 
 	// Filters keeps what groups filter by expressions; nil keeps it in memory only.
 	Filters *store.Filters
@@ -172,6 +176,7 @@ type Processor struct {
 	locks    *Locks
 	hold     *hold
 	popping  *popping
+	lites    *lites
 	filters  filterCache
 	sends    sync.Pool // of *sendCall
 	pulls    sync.Pool // of *pullCall
@@ -200,6 +205,7 @@ func New(opts Options) (*Processor, error) {
 	p.clients.gone = p.opts.Filters.Unregister
 	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)
 	p.popping = newPopping(p, opts.Pop)
+	p.lites = newLites(p)
 	p.sends.New = func() any { return newSendCall(p) }
 	p.pulls.New = func() any { return &pullCall{p: p} }
 	p.SetSettings(opts.Settings)
@@ -249,6 +255,7 @@ func (p *Processor) Arrived(a store.Arrival) {
 	}
 	p.hold.arrived(a)
 	p.popping.hold.arrived(&a)
+	p.lites.arrived(&a)
 }
 
 // ConnClosed forgets the clients and the parked pulls and pops of a connection that has ended.
@@ -256,6 +263,7 @@ func (p *Processor) ConnClosed(conn remoting.Conn) {
 	p.clients.ConnClosed(conn)
 	p.hold.connClosed(conn)
 	p.popping.hold.connClosed(conn)
+	p.lites.hold.connClosed(conn)
 }
 
 // TickHold answers the parked pulls whose time is over. Call it every 100 ms or so.
@@ -268,4 +276,5 @@ func (p *Processor) ParkedPulls() int64 { return p.hold.count.Load() }
 func (p *Processor) Drain() {
 	p.hold.drain()
 	p.popping.hold.drain()
+	p.lites.hold.drain()
 }

@@ -18,6 +18,9 @@ type sentProps struct {
 	wait bool
 	// halfMessage is TRAN_MSG=true, sharded that there is a __SHARDINGKEY.
 	halfMessage, sharded bool
+	// lite is the text of __LITE_TOPIC, nil for none; dispatch says that INNER_MULTI_DISPATCH came with the message.
+	lite     []byte
+	dispatch bool
 	// priority is the text of _SYS_MSG_PRIORITY_, nil for none.
 	priority []byte
 	// timer says that a TIMER_ property asks for a delivery time, timerOut that the time was worked out before.
@@ -55,6 +58,10 @@ func (s *sentProps) scan(text []byte) {
 			s.halfMessage = parseJavaBool(it.Value)
 		case codec.PropShardingKey:
 			s.sharded = true
+		case codec.PropLiteTopic:
+			s.lite = it.Value
+		case codec.PropInnerMultiDispatch:
+			s.dispatch = true
 		case codec.PropPriority:
 			s.priority = it.Value
 		case codec.PropReplyToClient:

@@ -41,6 +41,7 @@ type pullCall struct {
 	static                     staticQueue
 	offsetDelta                int64
 	elsewhere                  []byte // records that another broker answered with
+	liteName                   []byte // of the queue of a lite topic, which h.Topic then is
 	filter                     *store.TagFilter
 	sql                        *store.SQLFilter
 	bits                       *store.FilterData // sql comes from, nil when it came with the pull
@@ -62,6 +63,12 @@ func (p *Processor) pull(req *remoting.Request) (*codec.Command, error) {
 	if err := codec.ParsePullHeader(&req.Command, &c.h); err != nil {
 		c.Release()
 		return nil, err
+	}
+	if len(c.h.LiteTopic) > 0 {
+		if err := c.toLite(); err != nil {
+			c.Release()
+			return nil, err
+		}
 	}
 	static, err := p.staticQueueOf(req, c.h.Topic, c.h.QueueID)
 	if err == nil && static.detail != nil {

@@ -242,6 +242,11 @@ func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live 
 		c.text = append(p.opts.IDs.AppendNext(c.text, p.opts.Now()), propEnd)
 		c.props.uniqKey = c.text[at : len(c.text)-1]
 	}
+	if len(c.props.lite) > 0 {
+		if err := c.toLiteTopic(); err != nil {
+			return err
+		}
+	}
 	if c.props.priority != nil {
 		if err := c.prioritize(sentTo); err != nil {
 			return err

@@ -12,6 +12,7 @@ func (p *Processor) Table() []remoting.Entry {
 		remoting.Entry{Code: codec.PullMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.pull},
 		remoting.Entry{Code: codec.LitePullMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.pull},
 		remoting.Entry{Code: codec.PopMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.pop},
+		remoting.Entry{Code: codec.PopLiteMessage, Pool: remoting.PoolPull, Inline: true, Handler: p.popLite},
 		remoting.Entry{Code: codec.PeekMessage, Pool: remoting.PoolPull, Handler: p.peek},
 		remoting.Entry{Code: codec.Notification, Pool: remoting.PoolPull, Handler: p.notification},
 		remoting.Entry{Code: codec.PollingInfo, Pool: remoting.PoolPull, Handler: p.pollingInfo},
@@ -20,7 +21,7 @@ func (p *Processor) Table() []remoting.Entry {
 
 // VIPTable returns the codes of the VIP port: all but the ones that read messages by queue.
 func (p *Processor) VIPTable() []remoting.Entry {
-	return append(p.popTable(), []remoting.Entry{
+	return append(append(p.popTable(), p.liteTable()...), []remoting.Entry{
 		{Code: codec.SendMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.SendMessageV2, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
 		{Code: codec.SendBatchMessage, Pool: remoting.PoolSend, Inline: true, Handler: p.send},
@@ -104,5 +105,18 @@ func (p *Processor) popTable() []remoting.Entry {
 		{Code: codec.QueryAssignment, Pool: remoting.PoolAdmin, Handler: p.queryAssignment},
 		{Code: codec.SetMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.setRequestMode},
 		{Code: codec.GetAllMessageRequestMode, Pool: remoting.PoolAdmin, Handler: p.allRequestModes},
+	}
+}
+
+// liteTable returns the codes of lite topics that do not read messages.
+func (p *Processor) liteTable() []remoting.Entry {
+	return []remoting.Entry{
+		{Code: codec.LiteSubscriptionCtl, Pool: remoting.PoolClient, Handler: p.liteSubscriptions},
+		{Code: codec.GetBrokerLiteInfo, Pool: remoting.PoolAdmin, Handler: p.brokerLiteInfo},
+		{Code: codec.GetParentTopicInfo, Pool: remoting.PoolAdmin, Handler: p.parentTopicInfo},
+		{Code: codec.GetLiteTopicInfo, Pool: remoting.PoolAdmin, Handler: p.liteTopicInfo},
+		{Code: codec.GetLiteClientInfo, Pool: remoting.PoolAdmin, Handler: p.liteClientInfo},
+		{Code: codec.GetLiteGroupInfo, Pool: remoting.PoolAdmin, Handler: p.liteGroupInfo},
+		{Code: codec.TriggerLiteDispatch, Pool: remoting.PoolAdmin, Handler: p.triggerLite},
 	}
 }

@@ -165,10 +165,7 @@ func (qs *queues) each(topic string, fn func(*queue)) {
 // take removes the queues of topic from the table and returns them.
 func (qs *queues) take(topic string) []*queue {
 	var list []*queue
-	if IsLMQ(topic) {
-		defer func() { qs.lmqs.Add(-int64(len(list))) }()
-	}
-	qs.each(topic, func(q *queue) {
+	remove := func(q *queue) {
 		sh := qs.shard(maphash.String(qs.seed, topic), q.id)
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
@@ -176,7 +173,15 @@ func (qs *queues) take(topic string) []*queue {
 		delete(next, queueKey{topic, q.id})
 		sh.m.Store(&next)
 		list = append(list, q)
-	})
+	}
+	if !IsLMQ(topic) {
+		qs.each(topic, remove)
+		return list
+	}
+	if q := qs.find(topic, lmqQueueID); q != nil { // there is one, which need not be looked for among all
+		remove(q)
+		qs.lmqs.Add(-1)
+	}
 	return list
 }
 
