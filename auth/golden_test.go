@@ -120,7 +120,10 @@ var withoutRight = map[int32]bool{codec.LitePullMessage: true, codec.BatchAckMes
 	codec.UpdateAndCreateSubscriptionGroupList: true, codec.SetMessageRequestMode: true, codec.UpdateBrokerConfig: true,
 	codec.UpdateNamesrvConfig: true, codec.CleanExpiredConsumeQueue: true, codec.CleanUnusedTopic: true, codec.DeleteExpiredCommitLog: true,
 	codec.UpdateColdDataFlowCtrConfig: true, codec.RemoveColdDataFlowCtrConfig: true, codec.SetCommitLogReadMode: true,
-	codec.UpdateControllerConfig: true, codec.SwitchTimerEngine: true}
+	codec.UpdateControllerConfig: true, codec.SwitchTimerEngine: true,
+	// Lite topics, which the recorded release does not know and 5.5.0 asks no right for.
+	codec.PopLiteMessage: true, codec.LiteSubscriptionCtl: true, codec.GetBrokerLiteInfo: true, codec.GetParentTopicInfo: true,
+	codec.GetLiteTopicInfo: true, codec.GetLiteClientInfo: true, codec.GetLiteGroupInfo: true, codec.TriggerLiteDispatch: true}
 
 // clientOnly are the codes that a server sends to its clients.
 var clientOnly = map[int32]bool{39: true, 40: true, 326: true}

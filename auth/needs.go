@@ -75,6 +75,16 @@ var rules = map[int32]*rule{
 	codec.PollingInfo:                {actions: ActionGet, needs: groupAndTopic},
 	codec.QueryAssignment:            {actions: ActionSub, body: assignmentNeeds}, // Java asks for no right
 
+	// Java 5.5.0 asks for no right for any of these.
+	codec.PopLiteMessage:      {actions: ActionSub, needs: groupAndTopic},
+	codec.LiteSubscriptionCtl: {actions: ActionSub, body: liteNeeds},
+	codec.GetBrokerLiteInfo:   {actions: ActionGet, cluster: true},
+	codec.GetParentTopicInfo:  {actions: ActionGet, needs: onlyTopic},
+	codec.GetLiteTopicInfo:    {actions: ActionGet, needs: []need{topicField("parentTopic")}},
+	codec.GetLiteClientInfo:   {actions: ActionGet, needs: []need{topicField("parentTopic"), groupField("group")}},
+	codec.GetLiteGroupInfo:    {actions: ActionGet, needs: []need{groupField("group")}},
+	codec.TriggerLiteDispatch: {actions: ActionUpdate, needs: []need{groupField("group")}, change: true},
+
 	codec.SearchOffsetByTimestamp: {actions: ActionGet, needs: onlyTopic},
 	codec.GetMaxOffset:            {actions: ActionGet, needs: onlyTopic},
 	codec.GetMinOffset:            {actions: ActionGet, needs: onlyTopic},

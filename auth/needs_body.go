@@ -158,6 +158,23 @@ func batchAckNeeds(c *codec.Command, actions Actions, a asker) error {
 	return nil
 }
 
+func liteNeeds(c *codec.Command, actions Actions, a asker) error {
+	body, err := decode[codec.LiteSubscriptionBody](c)
+	if err != nil {
+		return err
+	}
+	for i := range body.Subscriptions {
+		change := &body.Subscriptions[i]
+		if err := a.ask(KindGroup, []byte(change.Group), actions); err != nil {
+			return err
+		}
+		if err := a.ask(KindTopic, []byte(change.Topic), actions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func assignmentNeeds(c *codec.Command, actions Actions, a asker) error {
 	body, err := decode[codec.QueryAssignmentRequest](c)
 	if err != nil {
