@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/apogee-mq/apogee/cmd/admin"
+	"github.com/apogee-mq/apogee/cmd/bench"
 	"github.com/apogee-mq/apogee/cmd/store"
 )
 
@@ -109,7 +110,7 @@ func rootCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(serverCommand(), namesrvCommand(), brokerCommand(), versionCommand(),
-		adminCommand("admin"), store.Command())
+		adminCommand("admin"), store.Command(), bench.Command(func(err error) error { return startError{err} }))
 	return root
 }
 
