@@ -13,7 +13,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 IMAGE   ?= apogee
 DOCKER  ?= docker
 
-.PHONY: help release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-recovery bench-semantics lint clean
+.PHONY: help release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-append bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ compat-apache: ## the same scenarios against Apache's own server (needs java and
 
 bench: ## the hot paths, with allocations
 	$(GO) test -run '^$$' -bench . -skip '^BenchmarkOpen' -benchmem ./codec/ ./remoting/ ./store/ ./processor/
+
+bench-append: ## appends beside plain copies, the append lock, new segments, group commit
+	$(GO) test -run '^$$' -bench '^BenchmarkAppend(Lock|Parallel)?$$' -benchtime 500000x -cpu 1,2 ./store/
+	$(GO) test -run '^$$' -bench '^Benchmark(AppendAcrossSegments|GroupCommit)$$' -benchmem ./store/
 
 bench-recovery: ## start after a kill on a store of 10 GiB, ours and (with java and mvn) Apache's; needs 25 GB below TMPDIR
 	$(GO) test ./store -run '^$$' -bench '^BenchmarkOpen' -benchtime 2x -timeout 30m

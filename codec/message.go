@@ -205,21 +205,13 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	} else if !narrow && magic == MagicV1 {
 		size--
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(size))
-	dst = binary.BigEndian.AppendUint32(dst, magic)
-	dst = binary.BigEndian.AppendUint32(dst, BodyCRC(m.Body))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(m.QueueID))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(m.Flag))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.QueueOffset))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.PhysOffset))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(m.SysFlag))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.BornTimestampMs))
-	dst = AppendHost(dst, m.BornHost, m.SysFlag&SysBornHostV6 != 0)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.StoreTimestampMs))
-	dst = AppendHost(dst, m.StoreHost, m.SysFlag&SysStoreHostV6 != 0)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(m.ReconsumeTimes))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.PreparedTransactionOffset))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.Body)))
+	var head [MaxMessageHeadBytes]byte
+	n := PutMessageHead(&head, m)
+	binary.BigEndian.PutUint32(head[PosTotalSize:], uint32(size))
+	binary.BigEndian.PutUint32(head[PosMagic:], magic)
+	binary.BigEndian.PutUint32(head[PosBodyCRC:], BodyCRC(m.Body))
+	binary.BigEndian.PutUint32(head[n-4:], uint32(len(m.Body)))
+	dst = append(dst, head[:n]...)
 	dst = append(dst, m.Body...)
 	if magic == MagicV2 {
 		dst = binary.BigEndian.AppendUint16(dst, uint16(len(m.Topic)))
@@ -229,6 +221,28 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	dst = append(dst, m.Topic...)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(m.Properties)))
 	return append(dst, m.Properties...)
+}
+
+// MaxMessageHeadBytes is what comes before a message's body with two IPv6 hosts.
+const MaxMessageHeadBytes = PosBornHost + 2*hostV6Bytes + 8 + 4 + 8 + 4
+
+// PutMessageHead writes what comes before a message's body and returns its length. Size, magic code, checksum and length of the
+// body, the last four bytes, are left to the caller, who knows them.
+func PutMessageHead(dst *[MaxMessageHeadBytes]byte, m *Message) int {
+	binary.BigEndian.PutUint32(dst[PosQueueID:], uint32(m.QueueID))
+	binary.BigEndian.PutUint32(dst[PosFlag:], uint32(m.Flag))
+	binary.BigEndian.PutUint64(dst[PosQueueOffset:], uint64(m.QueueOffset))
+	binary.BigEndian.PutUint64(dst[PosPhysOffset:], uint64(m.PhysOffset))
+	binary.BigEndian.PutUint32(dst[PosSysFlag:], uint32(m.SysFlag))
+	binary.BigEndian.PutUint64(dst[PosBornTimestamp:], uint64(m.BornTimestampMs))
+	n := PosBornHost + putHost(dst[PosBornHost:], &m.BornHost, m.SysFlag&SysBornHostV6 != 0)
+	rest := dst[n:]
+	binary.BigEndian.PutUint64(rest, uint64(m.StoreTimestampMs))
+	at := 8 + putHost(rest[8:], &m.StoreHost, m.SysFlag&SysStoreHostV6 != 0)
+	rest = rest[at:]
+	binary.BigEndian.PutUint32(rest, uint32(m.ReconsumeTimes))
+	binary.BigEndian.PutUint64(rest[4:], uint64(m.PreparedTransactionOffset))
+	return n + at + 16
 }
 
 // AppendBlank writes the head of the filler record that takes the last size bytes of a file; what follows the head is
@@ -283,20 +297,28 @@ func BodyCRC(body []byte) uint32 { return crc32.ChecksumIEEE(body) & math.MaxInt
 // AppendHost writes a host as a message holds it, 20 bytes with v6 and else 8. An address that does not fit, and none,
 // is written as zeros.
 func AppendHost(dst []byte, host netip.AddrPort, v6 bool) []byte {
+	var b [hostV6Bytes]byte
+	return append(dst, b[:putHost(b[:], &host, v6)]...)
+}
+
+// putHost is AppendHost into the beginning of dst. It returns how many bytes that is.
+func putHost(dst []byte, host *netip.AddrPort, v6 bool) int {
 	addr := host.Addr()
+	n := 4
 	switch {
 	case v6 && addr.IsValid():
-		ip := addr.As16()
-		dst = append(dst, ip[:]...)
+		*(*[16]byte)(dst) = addr.As16()
+		n = 16
 	case v6:
-		dst = append(dst, make([]byte, 16)...)
+		*(*[16]byte)(dst) = [16]byte{}
+		n = 16
 	case addr.Is4() || addr.Is4In6():
-		ip := addr.Unmap().As4()
-		dst = append(dst, ip[:]...)
+		*(*[4]byte)(dst) = addr.As4()
 	default:
-		dst = append(dst, 0, 0, 0, 0)
+		*(*[4]byte)(dst) = [4]byte{}
 	}
-	return binary.BigEndian.AppendUint32(dst, uint32(host.Port()))
+	binary.BigEndian.PutUint32(dst[n:], uint32(host.Port()))
+	return n + 4
 }
 
 // hostAt reads a host; of a port above 65535, which no sender writes, the low 16 bits.

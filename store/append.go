@@ -7,12 +7,9 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
-// maxHeadBytes is what comes before a record's body with two IPv6 hosts.
-const maxHeadBytes = 128
-
 // record is a message on its way into the log: checked and, but for what is only known under the append lock, encoded.
 type record struct {
-	head    [maxHeadBytes]byte // all before the body
+	head    [codec.MaxMessageHeadBytes]byte // all before the body
 	headLen int
 	timeAt  int // of the store timestamp
 	sysFlag int32
@@ -46,10 +43,8 @@ func (r *record) encode(m *Message, host *storeHost) {
 	}
 	r.sysFlag, r.topic, r.count = sysFlag, m.Topic, 1
 	r.v2 = len(m.Topic) > codec.MaxTopicV1Bytes
-	r.headLen = codec.PosBody(sysFlag) + 4
 	r.timeAt = codec.PosStoreTimestamp(sysFlag)
-	codec.AppendMessage(r.head[:0], &codec.Message{
-		Magic:                     codec.MagicFor(len(m.Topic)),
+	r.headLen = codec.PutMessageHead(&r.head, &codec.Message{
 		QueueID:                   m.QueueID,
 		SysFlag:                   sysFlag,
 		BornTimestampMs:           m.BornTimestampMs,
@@ -58,6 +53,7 @@ func (r *record) encode(m *Message, host *storeHost) {
 		ReconsumeTimes:            m.ReconsumeTimes,
 		PreparedTransactionOffset: m.PreparedTransactionOffset,
 	})
+	binary.BigEndian.PutUint32(r.head[codec.PosMagic:], codec.MagicFor(len(m.Topic)))
 	// The size is written last, see finish: a record without it is none.
 	binary.BigEndian.PutUint32(r.head[codec.PosTotalSize:], 0)
 }
@@ -144,28 +140,39 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	if inner && !q.isBatch() {
 		return fmt.Errorf("%w: inner batch for topic %s, whose queue.type is not BatchCQ", ErrIllegal, m.Topic)
 	}
+	switch err := s.appendOne(q, &rec, s.opts.Now().UnixMilli(), r); err {
+	case nil:
+		s.dispatcher.published()
+		return nil
+	case errGone:
+		return s.Put(m, r) // its topic was deleted since; there is a new queue
+	default:
+		return err
+	}
+}
+
+// appendOne takes the append lock for one record; errGone says that its queue is none any more. nowMs is the clock, read before the
+// lock was taken: what is stored never goes back.
+func (s *Store) appendOne(q *queue, rec *record, nowMs int64, r *PutResult) error {
 	l := s.log
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if q.removed {
-		l.mu.Unlock()
-		return s.Put(m, r) // its topic was deleted since; there is a new queue
+		return errGone
 	}
-	if inner {
+	if rec.sysFlag&codec.SysInnerBatch != 0 {
 		rec.wrap(q.next)
 	}
 	from := l.cur.base + l.pos
 	seg, err := l.reserve(int64(rec.size))
 	if err != nil {
-		l.mu.Unlock()
 		return err
 	}
-	now := s.storeTime()
+	now := max(nowMs, l.lastMs.Load())
 	dst := seg.data[l.pos : l.pos+int64(rec.size)]
-	s.appendLocked(q, &rec, dst, from, seg.base+l.pos, now, r)
+	s.appendLocked(q, rec, dst, from, seg.base+l.pos, now, r)
 	finish(dst, rec.size)
 	l.advance(int64(rec.size), now)
-	l.mu.Unlock()
-	s.dispatcher.published()
 	return nil
 }
 
@@ -216,6 +223,7 @@ func (s *Store) PutBatch(m *Message, r *BatchPutResult) error {
 	if err != nil {
 		return err
 	}
+	ms := s.opts.Now().UnixMilli()
 	l := s.log
 	l.mu.Lock()
 	if q.removed {
@@ -228,7 +236,7 @@ func (s *Store) PutBatch(m *Message, r *BatchPutResult) error {
 		l.mu.Unlock()
 		return err
 	}
-	s.placeBatchLocked(q, seg, from, total, r)
+	s.placeBatchLocked(q, seg, from, max(ms, l.lastMs.Load()), total, r)
 	l.mu.Unlock()
 	s.dispatcher.published()
 	return nil
@@ -266,9 +274,8 @@ func (s *Store) encodeBatch(m *Message, r *BatchPutResult) (total int, err error
 
 // placeBatchLocked writes the records of r behind each other. The first one's size is written last, so that a killed
 // process leaves all of them or none.
-func (s *Store) placeBatchLocked(q *queue, seg *segment, from int64, total int, r *BatchPutResult) {
+func (s *Store) placeBatchLocked(q *queue, seg *segment, from, now int64, total int, r *BatchPutResult) {
 	l := s.log
-	now := s.storeTime()
 	r.PhysOffsets = r.PhysOffsets[:0]
 	at := l.pos
 	var one PutResult
@@ -368,9 +375,4 @@ func (s *Store) queueFor(m *Message) (*queue, error) {
 		return nil, fmt.Errorf("%w: %d", ErrTooManyLMQs, s.opts.MaxLMQs)
 	}
 	return s.queues.findOrCreate(m.Topic, m.QueueID), nil
-}
-
-// storeTime is the clock in ms, never going back. The caller holds the append lock.
-func (s *Store) storeTime() int64 {
-	return max(s.opts.Now().UnixMilli(), s.log.lastMs.Load())
 }

@@ -38,7 +38,7 @@ func reportCPU(b *testing.B) func() {
 	return func() { b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op") }
 }
 
-func BenchmarkAppend(b *testing.B) {
+func BenchmarkAppendAll(b *testing.B) {
 	for _, index := range []bool{false, true} {
 		for _, size := range []int{128, 1024} {
 			b.Run(fmt.Sprintf("%dB/index=%v", size, index), func(b *testing.B) {

@@ -175,6 +175,7 @@ func (s *Store) putLMQ(p *lmqPut, m *Message, r *PutResult) error {
 	rec.content = rec.contentOf(m.Flag, m.Body, nil, m.TagsCode)
 	bare := rec.size
 	rec.lmqs = true
+	ms := s.opts.Now().UnixMilli()
 	l := s.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -191,7 +192,7 @@ func (s *Store) putLMQ(p *lmqPut, m *Message, r *PutResult) error {
 	if err != nil {
 		return err
 	}
-	now := s.storeTime()
+	now := max(ms, l.lastMs.Load()) // never back
 	dst := seg.data[l.pos : l.pos+int64(rec.size)]
 	s.appendLocked(q, rec, dst, from, seg.base+l.pos, now, r)
 	for _, q := range p.queues {
