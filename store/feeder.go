@@ -14,6 +14,9 @@ const (
 	minAheadBytes = 1 << 20
 	// feedRetry is how long the feeder waits after a failed allocation.
 	feedRetry = 100 * time.Millisecond
+	// zeroChunkBytes is how much is written with zeros at a time, and zeroAheadBytes how far ahead the feeder is then at least.
+	zeroChunkBytes = 2 << 20
+	zeroAheadBytes = 2 << 20
 )
 
 // feeder keeps blocks and pages ready ahead of the log's end: appends then neither fault nor wait, and a full disk is
@@ -23,6 +26,9 @@ type feeder struct {
 	log  *commitLog
 	wake chan struct{}       // holds one token
 	fed  func(written int64) // told where the log is, after each round
+	// smallFlushes says whether callers wait for flushes of little each. These are dear on blocks that are only allocated, so the
+	// feeder writes zeros ahead then, which costs a second write of each byte; a large flush does not feel the difference.
+	smallFlushes func() bool
 
 	next   atomic.Pointer[segment] // made, not yet in the log
 	wakeAt atomic.Int64            // physical offset at which an append wakes the feeder
@@ -157,8 +163,11 @@ func (f *feeder) step() (more bool, err error) {
 	l.mu.Unlock()
 	need := f.need.Load()
 	want := max(f.ahead, need) + blankHeadBytes
+	if f.smallFlushes() {
+		want = max(want, min(zeroAheadBytes, l.opts.TouchAheadBytes))
+	}
 	if r := cur.ready.Load(); r < min(pos+want, cur.size) {
-		return true, cur.extend(f.stepTo(r, pos+want), l.opts.AllocChunkBytes)
+		return true, l.extend(cur, f.stepTo(r, pos+want))
 	}
 	next := f.next.Load()
 	rest := cur.size - pos
@@ -166,7 +175,7 @@ func (f *feeder) step() (more bool, err error) {
 	case next == nil && rest <= max(cur.size/5, want):
 		return true, f.makeNext(cur, want)
 	case next != nil && rest <= want && next.ready.Load() < min(want, next.size):
-		return true, next.extend(f.stepTo(next.ready.Load(), want), l.opts.AllocChunkBytes)
+		return true, l.extend(next, f.stepTo(next.ready.Load(), want))
 	}
 	f.need.CompareAndSwap(need, 0)
 	wakeAt := cur.end()
@@ -181,6 +190,15 @@ func (f *feeder) step() (more bool, err error) {
 	}
 	f.wakeAt.Store(wakeAt)
 	return l.written.Load() >= wakeAt, nil
+}
+
+// extend makes the bytes of seg below to ready.
+func (l *commitLog) extend(seg *segment, to int64) error {
+	chunk := l.opts.AllocChunkBytes
+	if l.feeder.smallFlushes() {
+		return seg.extendWritten(to, min(chunk, zeroChunkBytes))
+	}
+	return seg.extend(to, chunk)
 }
 
 // stepTo is where the next step ends on the way from ready to limit. For a log that grows fast it is the end of a whole

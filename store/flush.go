@@ -12,6 +12,13 @@ import (
 // of dirty pages.
 const paceBytes = 8 << 20
 
+const (
+	// maxGather bounds how long a flush waits for callers that are expected to share it.
+	maxGather = 5 * time.Millisecond
+	// smallFlushBytes is how much a flush writes at most that is dear by what the file system adds to it, see feeder.
+	smallFlushBytes = 512 << 10
+)
+
 // flusher moves the flushed watermark: every FlushInterval, and at once for AfterFlush in FlushSync. A flush that fails
 // is not tried again, since the kernel may have dropped the dirty pages: the store turns read-only. Apache:
 // CommitLog.FlushRealTimeService, CommitLog.GroupCommitService, ConsumeQueueStore.FlushConsumeQueueService.
@@ -26,6 +33,8 @@ type flusher struct {
 	all      atomic.Bool   // the next flush of queue files leaves none for later
 	wakeAll  chan struct{} // holds one token
 	before   mark          // an end of the log not flushed when it was looked at; belongs to run
+	took     time.Duration // by the last flushes that callers waited for; belongs to run
+	group    atomic.Int64  // bytes of those flushes, 0 before the first
 
 	// What follows belongs to runQueues, and to Close after it.
 	check checkpoint
@@ -120,11 +129,14 @@ func (f *flusher) tick() {
 func (f *flusher) log() {
 	l := f.s.log
 	for {
+		f.gather()
 		now := l.mark()
-		if now.physOffset > l.flushed.Load() {
+		if from := l.flushed.Load(); now.physOffset > from {
+			began := time.Now()
 			if !f.flushTo(now.physOffset) {
 				return
 			}
+			f.learn(now.physOffset-from, time.Since(began))
 			f.before = now
 			f.physicMs.Store(now.storeMs)
 		}
@@ -133,6 +145,43 @@ func (f *flusher) log() {
 			return
 		}
 	}
+}
+
+// gather waits, as long as a flush takes, for callers that the last flush answered: they come back one after the other, and the
+// first one alone would take the disk from all others. Whoever is alone never waits.
+func (f *flusher) gather() {
+	if f.s.opts.FlushMode != FlushSync || f.waiters.missing() <= 0 || !f.waiters.waiting() {
+		return
+	}
+	late := time.NewTimer(min(f.took, maxGather))
+	defer late.Stop()
+	for f.waiters.missing() > 0 {
+		select {
+		case <-f.wake:
+		case <-late.C:
+			return
+		case <-f.s.stop:
+			return
+		}
+	}
+}
+
+// learn keeps means of a flush that callers waited for.
+func (f *flusher) learn(n int64, took time.Duration) {
+	if f.s.opts.FlushMode != FlushSync {
+		return
+	}
+	f.took += (took - f.took) / 8
+	was := f.group.Load()
+	if was == 0 {
+		was = n
+	}
+	f.group.Store(max(was+(n-was)/8, 1))
+}
+
+// small reports whether callers wait for flushes of little each, as far as is known.
+func (f *flusher) small() bool {
+	return f.s.opts.FlushMode == FlushSync && f.group.Load() <= smallFlushBytes
 }
 
 // flushTo moves the flushed watermark to physOffset; false when the store is read-only or has become so.

@@ -234,12 +234,58 @@ func TestFlushWaitersFail(t *testing.T) {
 	none := func() int64 { return 0 }
 	var got []error
 	take := func(err error) { got = append(got, err) }
-	require.True(t, w.add(10, none, take))
-	require.True(t, w.add(20, none, take))
+	w.add(10, none, take)
+	w.add(20, none, take)
 	w.passed(10)
 	require.Equal(t, []error{nil}, got)
 	cause := errors.New("broken")
 	w.fail(cause)
 	require.False(t, w.add(30, none, take))
 	require.Equal(t, []error{nil, cause, cause}, got)
+}
+
+// The flusher hears of the first who waits and, when most of those that it answered last are back, of the one that makes them so.
+func TestFlushWaitersComeBack(t *testing.T) {
+	t.Parallel()
+	w := flushWaiters{timeout: time.Hour}
+	rings := func(n int) (at []int) {
+		for i := range n {
+			if w.add(10, func() int64 { return 0 }, func(error) {}) {
+				at = append(at, i+1)
+			}
+		}
+		return at
+	}
+	require.Equal(t, []int{1}, rings(16), "nobody is expected yet")
+	w.passed(10)
+	require.Equal(t, 14, w.missing())
+	require.Equal(t, []int{1, 14}, rings(16))
+	w.passed(10)
+	require.Equal(t, []int{1}, rings(1))
+	w.passed(10)
+	require.LessOrEqual(t, w.missing(), 0, "whoever is alone does not wait for others")
+}
+
+// What the feeder writes ahead of a log that is flushed in small pieces does not touch what is there.
+func TestZerosAheadKeepWhatIsThere(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.FlushMode = FlushSync
+	o.SegmentBytes = 64 << 10
+	n := 0
+	for range 5 {
+		s := openTestStore(t, o)
+		require.True(t, s.flusher.small())
+		for range 100 {
+			var r PutResult
+			require.NoError(t, s.PutWait(testMessage("T", 0, strings.Repeat("x", 1+n*7%900)), &r))
+			require.NoError(t, s.awaitFlushed(r.EndOffset))
+			n++
+		}
+		waitDispatched(t, s)
+		require.Len(t, readQueue(t, s, "T", 0, 0), n)
+		require.NoError(t, s.Close())
+	}
+	_, found := checkStore(t, o.Dir)
+	require.Empty(t, found)
 }

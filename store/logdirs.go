@@ -102,7 +102,7 @@ func (l *commitLog) createIn(dir string, base, readyBytes int64) (*segment, erro
 	if err != nil {
 		return nil, err
 	}
-	if err = seg.extend(readyBytes, l.opts.AllocChunkBytes); err == nil {
+	if err = l.extend(seg, readyBytes); err == nil {
 		err = syncDir(dir)
 	}
 	if err != nil {

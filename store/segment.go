@@ -147,12 +147,23 @@ func (s *segment) release() {
 func (s *segment) end() int64 { return s.base + s.size }
 
 // extend makes the bytes below to ready: blocks in steps of chunk, pages present. One goroutine at a time calls it.
-func (s *segment) extend(to, chunk int64) error {
+func (s *segment) extend(to, chunk int64) error { return s.grow(to, chunk, false) }
+
+// extendWritten is extend whose blocks are written with zeros and on disk: a file system notes of blocks that are only allocated,
+// at the first flush of what is written to each, that they hold something now, and that costs the flush more than the data.
+func (s *segment) extendWritten(to, chunk int64) error { return s.grow(to, chunk, true) }
+
+func (s *segment) grow(to, chunk int64, written bool) error {
 	to = min(roundUp(to, pageBytes), s.size)
 	if to > s.allocated {
 		end := min(roundUp(max(to, s.allocated+chunk), pageBytes), s.size)
 		if err := allocateFile(s.path, s.allocated, end-s.allocated, s.faults); err != nil {
 			return err
+		}
+		if from := roundUp(max(s.allocated, s.ready.Load()), pageBytes); written && from < end { // below ready there may be data
+			if err := writeZeros(s.path, from, end-from, s.faults); err != nil {
+				return err
+			}
 		}
 		s.allocated = end
 	}
@@ -259,6 +270,29 @@ func allocateFile(path string, off, n int64, faults faultFunc) error {
 	}
 	defer f.Close()
 	if err := allocateBlocks(f, off, n); err != nil {
+		return wrapFileError(OpAllocate, path, err)
+	}
+	return nil
+}
+
+// writeZeros writes zeros to [off, off+n) of a file, page by page so that the page cache holds single pages: of a larger piece a
+// flush writes all when one byte has changed. It returns when they are on disk.
+func writeZeros(path string, off, n int64, faults faultFunc) error {
+	if err := faults.check(OpAllocate, path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return wrapFileError(OpAllocate, path, err)
+	}
+	defer f.Close()
+	zeros := make([]byte, pageBytes)
+	for at := off; at < off+n; at += pageBytes {
+		if _, err := f.WriteAt(zeros, at); err != nil {
+			return wrapFileError(OpAllocate, path, err)
+		}
+	}
+	if err := awaitWriteback(f, off, n); err != nil {
 		return wrapFileError(OpAllocate, path, err)
 	}
 	return nil

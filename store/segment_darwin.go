@@ -34,6 +34,9 @@ func syncMapping(path string, data []byte, from, to int64) error {
 // startWriteback is a hint that cannot be given here.
 func startWriteback(*os.File, int64, int64) {}
 
+// awaitWriteback is left to the next flush here.
+func awaitWriteback(*os.File, int64, int64) error { return nil }
+
 // syncFileSystem flushes all of the file system that dir lies on; false where that cannot be done in one call.
 func syncFileSystem(string) (bool, error) { return false, nil }
 

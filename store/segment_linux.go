@@ -64,6 +64,22 @@ func startWriteback(f *os.File, from, to int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), from, to-from, unix.SYNC_FILE_RANGE_WRITE)
 }
 
+// awaitWriteback writes [off, off+n) of a file to disk and waits. It flushes neither what the file system notes of it nor the
+// drive's cache; the next flush does.
+func awaitWriteback(f *os.File, off, n int64) error {
+	for {
+		err := unix.SyncFileRange(int(f.Fd()), off, n,
+			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOSYS):
+			return nil
+		}
+		return err
+	}
+}
+
 // syncFileSystem flushes all of the file system that dir lies on; false where that cannot be done in one call.
 func syncFileSystem(dir string) (bool, error) {
 	d, err := os.Open(dir)

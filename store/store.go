@@ -229,7 +229,7 @@ func newStore(opts Options) *Store {
 	s.flusher = &flusher{s: s, wake: make(chan struct{}, 1), wakeAll: make(chan struct{}, 1)}
 	s.cleaner = newCleaner(s)
 	s.flusher.waiters.timeout = opts.SyncFlushTimeout
-	s.log.feeder.fed = s.flusher.pace
+	s.log.feeder.fed, s.log.feeder.smallFlushes = s.flusher.pace, s.flusher.small
 	return s
 }
 

@@ -12,6 +12,7 @@ type flushWaiters struct {
 
 	mu     sync.Mutex // guards what follows
 	list   []flushWaiter
+	want   int           // as many are expected to wait before the next flush begins
 	spare  []flushWaiter // the slice that list had before
 	timer  *time.Timer   // set while list is not empty
 	failed error         // nobody is to wait any more
@@ -23,8 +24,8 @@ type flushWaiter struct {
 	fn         func(error)
 }
 
-// add takes fn unless flushed has passed physOffset already; then, and after fail, it calls fn. It reports whether fn
-// waits.
+// add takes fn unless flushed has passed physOffset already; then, and after fail, it calls fn. It reports whether the flusher
+// has to hear of it: of the first one that waits, and of the last one that it expects.
 func (w *flushWaiters) add(physOffset int64, flushed func() int64, fn func(error)) bool {
 	w.mu.Lock()
 	err := w.failed
@@ -40,8 +41,17 @@ func (w *flushWaiters) add(physOffset int64, flushed func() int64, fn func(error
 	if w.timer == nil {
 		w.timer = time.AfterFunc(w.timeout, w.expire)
 	}
+	n := len(w.list)
+	ring := n == 1 || n == w.want
 	w.mu.Unlock()
-	return true
+	return ring
+}
+
+// missing returns how many of those that are expected are not there yet.
+func (w *flushWaiters) missing() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.want - len(w.list)
 }
 
 // waiting reports whether anybody waits.
@@ -51,7 +61,8 @@ func (w *flushWaiters) waiting() bool {
 	return len(w.list) > 0
 }
 
-// passed answers those whose offset is flushed. One goroutine at a time calls it.
+// passed answers those whose offset is flushed. They and those who wait already are what the next flush may expect, but for
+// an eighth: a few stragglers hold up nobody. One goroutine at a time calls it.
 func (w *flushWaiters) passed(flushed int64) {
 	w.mu.Lock()
 	list, keep := w.list, w.spare[:0]
@@ -64,6 +75,7 @@ func (w *flushWaiters) passed(flushed int64) {
 			keep = append(keep, x)
 		}
 	}
+	w.want = (done + len(keep)) * 7 / 8
 	w.list, w.spare = keep, nil
 	w.stopTimerLocked()
 	w.mu.Unlock()
