@@ -70,6 +70,7 @@ type Broker struct {
 	guard     *auth.Guard
 	server    *remoting.Server
 	client    *remoting.Client
+	tls       *remoting.TLS
 	register  *Registrar
 	http      *httpServer // nil: nothing is served
 	services  *services
@@ -89,7 +90,12 @@ func Open(cfg Config, log *slog.Logger) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{Addr: netip.AddrPortFrom(ip, uint16(cfg.ListenPort)), log: log, services: newServices(), config: newLiveConfig(cfg)}
-	b.client = remoting.NewClient(clientOptions(cfg))
+	if b.tls, err = cfg.openTLS(log); err != nil {
+		return nil, err
+	}
+	client := clientOptions(cfg)
+	client.Dial = b.tls.Dial(client.Dial)
+	b.client = remoting.NewClient(client)
 	b.register = NewRegistrar(b.registrarOptions(cfg))
 	for _, step := range []func(Config) error{b.openStore, b.openGuard, b.openProcessor, b.listen, b.startServices, b.openHTTP} {
 		if err := step(cfg); err != nil {
@@ -327,7 +333,10 @@ func (b *Broker) listen(cfg Config) (err error) {
 		return remoting.NewTable(b.guard.Audit(append(entries, b.guard.Entries()...)))
 	}
 	opts.Guard = b.guard.Check()
-	opts.IdleTimeout, opts.Logger = cfg.MaxIdle, b.log
+	opts.IdleTimeout, opts.Logger, opts.TLS = cfg.MaxIdle, b.log, b.tls
+	if opts.ProxySources, err = cfg.proxySources(); err != nil {
+		return err
+	}
 	clear(opts.MaxWait[:])
 	if cfg.FastFailure {
 		opts.MaxWait[remoting.PoolSend], opts.MaxWait[remoting.PoolPull] = cfg.SendWait, cfg.PullWait
@@ -361,6 +370,7 @@ func (b *Broker) startServices(cfg Config) error {
 	s := b.services
 	s.run(b.guard.Run)
 	s.run(b.register.Run)
+	s.run(b.tls.Watch)
 	b.register.AwaitFirst()
 	s.run(func(ctx context.Context) {
 		if err := b.schedule.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -128,6 +128,7 @@ type Config struct {
 	OnGuard func(*auth.Guard)
 
 	HTTP HTTPConfig
+	NetConfig
 	CompactionConfig
 	RetentionConfig
 	ScrubConfig
@@ -171,6 +172,7 @@ func DefaultConfig() Config {
 		MaxConsumeQueueScan: 20000, MaxLMQs: 20000, ExtSegmentBytes: 48 << 20, FilterConsumers: 32, FilterErrorPercent: 20,
 		Auth:             auth.Config{Home: os.Getenv("ROCKETMQ_HOME"), Audit: true},
 		HTTP:             HTTPConfig{Exporter: exporterNone, Port: 5557},
+		NetConfig:        defaultNetConfig(),
 		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(), ScrubConfig: defaultScrubConfig(),
 	}
 }

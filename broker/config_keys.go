@@ -10,7 +10,7 @@ import (
 )
 
 // keyTable is used by reading, by the runtime update request and by printing. Older spellings share a field.
-var keyTable = auth.AddKeys(codec.SettingKeys[Config]{
+var keyTable = withNetKeys(auth.AddKeys(codec.SettingKeys[Config]{
 	"brokerClusterName": codec.TextKey(func(c *Config) *string { return &c.ClusterName }),
 	"brokerName":        codec.TextKey(func(c *Config) *string { return &c.Name }),
 	"brokerId":          codec.NumberKey(func(c *Config) *int64 { return &c.ID }, 0, 1<<62),
@@ -176,7 +176,7 @@ var keyTable = auth.AddKeys(codec.SettingKeys[Config]{
 	"rocksdbCQDoubleWriteEnable":  codec.BoolKey(func(c *Config) *bool { return &c.QueuesTwice }),
 	"timerRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TimerRocksDB }),
 	"transRocksDBEnable":          codec.BoolKey(func(c *Config) *bool { return &c.TransactionRocksDB }),
-}, func(c *Config) *auth.Config { return &c.Auth })
+}, func(c *Config) *auth.Config { return &c.Auth }))
 
 // millis is a time in milliseconds, which may be 0.
 func millis(field func(*Config) *time.Duration) codec.SettingKey[Config] {

@@ -136,7 +136,12 @@ func TestTextIsReadBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, log)
 	require.Equal(t, want.Text(), got.Text())
-	got.File, got.kept = "", nil
+	tls, err := got.TLS.Options()
+	require.NoError(t, err)
+	wantTLS, err := want.TLS.Options()
+	require.NoError(t, err)
+	require.Equal(t, wantTLS, tls)
+	got.File, got.kept, got.TLS = "", nil, want.TLS
 	require.Equal(t, want.filled(), got)
 }
 

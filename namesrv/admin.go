@@ -205,7 +205,7 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 	next := s.opts.clone()
 	forbidden := append(strings.Split(next.ConfigBlackList, ";"), blackList...)
 	taken, others, err := keys.Update(&next, req.Body, func(key string) error {
-		if slices.Contains(forbidden, key) {
+		if slices.Contains(forbidden, key) || netKeys[key].Set != nil {
 			return codec.ErrBlackList
 		}
 		return nil

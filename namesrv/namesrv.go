@@ -72,6 +72,9 @@ func Open(opts Options) (*Server, error) {
 	serve.Table = func(int) *remoting.Table { return s.table() }
 	serve.IdleTimeout, serve.Logger, serve.Now = opts.IdleTimeout, opts.Logger, opts.Now
 	serve.OnClose = s.connClosed
+	if err := opts.serveNet(&serve); err != nil {
+		return nil, fmt.Errorf("name server: %w", err)
+	}
 	if s.remoting, err = remoting.Open(serve); err != nil {
 		return nil, fmt.Errorf("name server: %w", err)
 	}
@@ -79,6 +82,7 @@ func Open(opts Options) (*Server, error) {
 	s.stop = stop
 	s.loops.Go(func() { s.scan(ctx) })
 	s.loops.Go(func() { s.takeOut(ctx) })
+	s.loops.Go(func() { serve.TLS.Watch(ctx) })
 	return s, nil
 }
 

@@ -37,6 +37,7 @@ type Options struct {
 	Check func(*remoting.Request) error
 
 	Settings
+	NetOptions
 
 	// Logger gets what the server has to say. The default discards it.
 	Logger *slog.Logger
@@ -45,6 +46,8 @@ type Options struct {
 
 	// kept holds the values of Java's keys that mean nothing here, to be shown and written back.
 	kept map[string]string
+	// given holds the settings of NetOptions as the file has them.
+	given map[string]string
 }
 
 // Settings are the options that may change at run time.
@@ -83,7 +86,8 @@ func DefaultOptions() Options {
 		Settings: Settings{ScanInterval: 5 * time.Second, ReturnOrderTopicConfigToBroker: true, EnableAllTopicList: true,
 			EnableTopicList: true, WaitForService: 45 * time.Second, ConfigBlackList: "configBlackList;configStorePath;kvConfigPath"},
 		Auth: auth.Config{Audit: true}, Cluster: "DefaultCluster",
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now, kept: maps.Clone(javaKeys),
+		NetOptions: defaultNetOptions(),
+		Logger:     slog.New(slog.DiscardHandler), Now: time.Now, kept: maps.Clone(javaKeys),
 	}
 	o.kept["rocketmqHome"] = os.Getenv("ROCKETMQ_HOME")
 	return o
@@ -128,6 +132,14 @@ func authKeys() codec.SettingKeys[Options] {
 	return own
 }
 
+// allKeys are those of a namesrv.conf.
+func allKeys() codec.SettingKeys[Options] {
+	all := authKeys()
+	maps.Copy(all, netKeys)
+	maps.Copy(all, keys)
+	return all
+}
+
 // Load reads a namesrv.conf over the options. From then on a change of settings at run time is written to that file, as
 // Java does. A key that nobody knows is a warning, a value that cannot be read an error with its line.
 func (o *Options) Load(file string) error {
@@ -136,9 +148,7 @@ func (o *Options) Load(file string) error {
 		return fmt.Errorf("read configuration: %w", err)
 	}
 	o.kept = maps.Clone(o.kept)
-	all := authKeys()
-	maps.Copy(all, keys)
-	others, err := all.Load(o, file, b)
+	others, err := allKeys().Load(o, file, b)
 	if err != nil {
 		return err
 	}
@@ -159,7 +169,7 @@ func (o *Options) Load(file string) error {
 // messages. A key that nobody knows is a warning, a value that cannot be read an error.
 func (o *Options) Apply(source string, settings []codec.Setting) error {
 	o.kept = maps.Clone(o.kept)
-	others, err := keys.Apply(o, source, settings)
+	others, err := allKeys().Apply(o, source, settings)
 	if err != nil {
 		return err
 	}
@@ -202,7 +212,7 @@ func (o *Options) Text() string {
 	return codec.SettingsText(values)
 }
 
-// fileText is Text and what it does not show: the keys of Auth, those that are set.
+// fileText is Text and what it does not show: the keys of Auth and NetOptions, those that are set.
 func (o *Options) fileText() string {
 	values := keys.Values(o)
 	maps.Copy(values, o.kept)
@@ -211,6 +221,9 @@ func (o *Options) fileText() string {
 		if value := k.Get(o); value != k.Get(&unset) {
 			values[key] = strings.ReplaceAll(value, `\`, `\\`)
 		}
+	}
+	for key, value := range o.given {
+		values[key] = strings.ReplaceAll(value, `\`, `\\`)
 	}
 	for key, secret := range o.Auth.Secrets() {
 		values[key] = strings.ReplaceAll(secret, `\`, `\\`)
@@ -235,6 +248,6 @@ func (o *Options) validate() error {
 // clone returns a copy that shares nothing that keep changes.
 func (o *Options) clone() Options {
 	c := *o
-	c.kept = maps.Clone(o.kept)
+	c.kept, c.given = maps.Clone(o.kept), maps.Clone(o.given)
 	return c
 }

@@ -31,11 +31,11 @@ type Conn interface {
 	Closed() bool
 }
 
-// conn is the Conn of a plain TCP connection on a gnet event loop. While idle it holds no buffer.
+// conn is the Conn of a TCP connection, plain or with TLS, on a gnet event loop. While idle it holds no buffer of ours.
 type conn struct {
 	srv      *Server
 	table    *Table
-	remote   netip.AddrPort
+	remote   netip.AddrPort // the loop changes it before the first frame, when a PROXY header says whose the connection is
 	local    netip.AddrPort
 	listener int32
 
@@ -58,6 +58,9 @@ type conn struct {
 
 	// The rest belongs to the loop.
 	index      int32         // in loop.conns
+	door       uint8         // what the first bytes have told
+	proxied    bool          // remote is what a PROXY header says
+	sec        *secure       // nil for a plain connection
 	gone       bool          // gnet has closed it
 	paused     bool          // its requests wait until it reads
 	lagging    bool          // in loop.lagging

@@ -43,27 +43,40 @@ func (e *engine) OnClose(g gnet.Conn, err error) gnet.Action {
 	if reason == nil {
 		reason = err
 	}
-	switch {
-	case errors.Is(reason, ErrSlowReader):
-		e.srv.stats.closedSlow.Add(1)
-		e.srv.log.Warn("connection dropped", "client", c.remote, "err", reason)
-	case errors.Is(reason, ErrIdle):
-		e.srv.stats.closedIdle.Add(1)
-		e.srv.log.Info("connection closed", "client", c.remote, "err", reason)
-	case errors.Is(reason, ErrBadFrame):
-		e.srv.stats.closedBadFrame.Add(1)
-		e.srv.log.Warn("connection closed", "client", c.remote, "err", reason)
-	case errors.Is(reason, ErrOverload):
-		e.srv.log.Warn("connection closed", "client", c.remote, "err", reason)
-	default:
-		e.srv.log.Debug("connection closed", "client", c.remote, "err", reason)
-	}
+	e.srv.tell(c, reason)
 	if e.srv.opts.OnClose != nil {
 		e.srv.opts.OnClose(c, reason)
 	}
 	e.srv.stats.connsClosed.Add(1)
 	e.srv.conns.Add(-1)
 	return gnet.None
+}
+
+// tell counts and logs why a connection was closed. What a peer can bring about at will is logged once for its address and kind.
+func (s *Server) tell(c *conn, reason error) {
+	switch kind := doorError(reason); {
+	case kind != nil:
+		if kind == ErrBadFrame {
+			s.stats.closedBadFrame.Add(1)
+		}
+		ok, withheld := s.notices.allow(c.remote.Addr(), kind, s.opts.Now())
+		if withheld > 0 {
+			s.log.Warn("more connections were closed for reasons logged before", "connections", withheld)
+		}
+		if ok {
+			s.log.Warn("connection closed", "client", c.remote, "at", c.local, "err", reason)
+		}
+	case errors.Is(reason, ErrSlowReader):
+		s.stats.closedSlow.Add(1)
+		s.log.Warn("connection dropped", "client", c.remote, "err", reason)
+	case errors.Is(reason, ErrIdle):
+		s.stats.closedIdle.Add(1)
+		s.log.Info("connection closed", "client", c.remote, "err", reason)
+	case errors.Is(reason, ErrOverload):
+		s.log.Warn("connection closed", "client", c.remote, "err", reason)
+	default:
+		s.log.Debug("connection closed", "client", c.remote, "err", reason)
+	}
 }
 
 // engineLog passes on what gnet says. Its errors concern single connections.

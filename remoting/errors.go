@@ -24,7 +24,17 @@ var (
 	ErrOverload = errors.New("remoting: too many bytes in flight")
 	// ErrHandOver is returned by an inline handler, before it has had any effect, to be run again on its entry's pool.
 	ErrHandOver = errors.New("remoting: hand over to the pool")
+	// ErrTLS is the reason of closing a connection whose TLS goes wrong.
+	ErrTLS = errors.New("remoting: TLS")
+	// ErrTLSDisabled is the reason of closing a connection that begins with TLS, with TLSDisabled.
+	ErrTLSDisabled = errors.New("remoting: TLS where it is switched off (tls.server.mode=disabled)")
+	// ErrPlainRefused is the reason of closing a connection that does not begin with TLS, with TLSEnforcing.
+	ErrPlainRefused = errors.New("remoting: no TLS where it is demanded (tls.server.mode=enforcing)")
+	// ErrProxy is the reason of closing a connection whose PROXY header cannot be taken.
+	ErrProxy = errors.New("remoting: PROXY header")
 
+	errHandshakeTimeout = errors.New("the handshake took too long")
+	errProxyNotTrusted  = errors.New("the address it comes from is not among those that are trusted (proxyProtocolSources)")
 	// errNoAnswer is answered for a handler that neither answered nor parked its request.
 	errNoAnswer = errors.New("no answer was made")
 )

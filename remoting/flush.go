@@ -86,7 +86,7 @@ func (l *loop) flush(c *conn) {
 	if a.bytes > 0 && !c.gone {
 		if len(a.inlets) == 0 {
 			l.turn.bytesOut += int64(len(a.buf))
-			_, _ = c.g.Write(a.buf) // an error has closed the connection, which OnClose tells
+			l.put(c, a.buf)
 		} else {
 			a.vector = a.appendVector(a.vector[:0])
 			l.write(c, a.vector)
@@ -98,6 +98,9 @@ func (l *loop) flush(c *conn) {
 
 // flushListed writes what others have sent and then the turn's answers. It reports whether the connection is to be closed.
 func (l *loop) flushListed(c *conn) (closing bool) {
+	if c.sec != nil && !c.sec.ready {
+		return l.shake(c)
+	}
 	a := &l.answers
 	out, closing := c.takeOut()
 	if out != nil {
@@ -131,16 +134,28 @@ func (l *loop) write(c *conn, v [][]byte) {
 		for _, b := range v[:n] {
 			l.turn.bytesOut += int64(len(b))
 		}
-		if n == 1 {
-			_, _ = c.g.Write(v[0]) // an error has closed the connection, which OnClose tells
-		} else {
-			_, _ = c.g.Writev(v[:n])
+		switch {
+		case c.sec != nil:
+			l.writeSecure(c, v[:n])
+		case n == 1:
+			l.put(c, v[0])
+		default:
+			_, _ = c.g.Writev(v[:n]) // an error has closed the connection, which OnClose tells
 		}
 		clear(v[:n])
 	}
 	if !c.gone {
 		c.lastActive = l.now.Sub(l.srv.start)
 	}
+}
+
+// put gives one slice to gnet.
+func (l *loop) put(c *conn, b []byte) {
+	if c.sec != nil {
+		l.writeSecure(c, [][]byte{b})
+		return
+	}
+	_, _ = c.g.Write(b) // an error has closed the connection, which OnClose tells
 }
 
 // account looks at what gnet still holds for a peer: more than the soft bound pauses the connection's requests, more than the hard

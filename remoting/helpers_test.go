@@ -140,6 +140,15 @@ func (c *rawConn) tryReceive() (*codec.Command, error) {
 	return cmd, codec.ParseFrame(frame, cmd)
 }
 
+// receiveClose reads to the end of the connection, whatever comes before it.
+func (c *rawConn) receiveClose(what string) {
+	c.t.Helper()
+	require.NoError(c.t, c.SetReadDeadline(time.Now().Add(patience)))
+	_, err := io.Copy(io.Discard, c.r)
+	var timeout net.Error
+	require.False(c.t, errors.As(err, &timeout) && timeout.Timeout(), "%s: connection is still open", what)
+}
+
 // receiveEnd reads to the end of the connection, which must come without a further byte.
 func (c *rawConn) receiveEnd() {
 	c.t.Helper()

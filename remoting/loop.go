@@ -56,6 +56,8 @@ type loop struct {
 	req          Request
 	jobs         [poolKinds][]job
 	answers      answers
+	cipher       []byte    // encrypted, on its way to gnet
+	record       []byte    // to be encrypted
 	now          time.Time // of this turn
 	turning      bool      // in a turn of traffic
 	turn         turnStats
@@ -136,6 +138,9 @@ func (l *loop) Run(context.Context) error {
 // traffic is a turn of a connection: all whole frames that have arrived are handled and their answers written.
 func (l *loop) traffic(c *conn) {
 	l.now = l.srv.opts.Now()
+	if c.door != doorPlain && !l.pass(c) {
+		return
+	}
 	l.turning = true
 	c.lastActive = l.now.Sub(l.srv.start)
 	was := l.uncount(c)
@@ -143,7 +148,7 @@ func (l *loop) traffic(c *conn) {
 		l.skip(c)
 	}
 	frames := turnFrames
-	broken := l.cutAll(c, &frames)
+	broken := l.cutArrived(c, &frames)
 	l.handOver(c)
 	l.flush(c)
 	l.count()
@@ -151,7 +156,7 @@ func (l *loop) traffic(c *conn) {
 	switch {
 	case c.gone:
 	case broken != nil:
-		l.drop(c, fmt.Errorf("%w: %w", ErrBadFrame, broken))
+		l.drop(c, broken)
 	default:
 		l.keepLeftover(c, was)
 		if frames <= 0 && !c.gone && !c.paused {
@@ -163,14 +168,14 @@ func (l *loop) traffic(c *conn) {
 
 // lastTraffic handles what a peer has sent before it closed the connection: one-way requests count all the same.
 func (l *loop) lastTraffic(c *conn) {
-	if l.turning || c.skip > 0 || c.g.InboundBuffered() < 8 {
+	if l.turning || c.skip > 0 || c.door == doorClosed || c.sec != nil && !c.sec.ready || c.sec == nil && c.g.InboundBuffered() < 8 {
 		return
 	}
 	l.now = l.srv.opts.Now()
 	l.uncount(c)
 	c.paused = false
 	frames := math.MaxInt
-	_ = l.cutAll(c, &frames)
+	_ = l.cutArrived(c, &frames)
 	l.handOver(c)
 	l.flush(c)
 	l.count()
@@ -184,7 +189,15 @@ func (l *loop) count() {
 	}
 }
 
-// cutAll handles the whole frames that have arrived, at most so many. An error ends the connection.
+// cutArrived handles the whole frames that have arrived, at most so many. An error ends the connection; io.EOF is a peer's goodbye.
+func (l *loop) cutArrived(c *conn, frames *int) error {
+	if c.sec != nil {
+		return l.cutSecure(c, frames)
+	}
+	return l.cutAll(c, frames)
+}
+
+// cutAll handles the whole frames that can be seen.
 func (l *loop) cutAll(c *conn, frames *int) error {
 	var broken error
 	for broken == nil && !c.gone && !c.paused && *frames > 0 {
@@ -196,31 +209,30 @@ func (l *loop) cutAll(c *conn, frames *int) error {
 		if used, broken = l.cut(c, b, frames); used == 0 || c.gone {
 			break
 		}
-		_, _ = c.g.Discard(used) // cannot fail, used bytes are there
+		c.discard(used)
 		c.leftover = max(0, c.leftover-used)
 	}
-	return broken
+	if broken != nil {
+		return fmt.Errorf("%w: %w", ErrBadFrame, broken)
+	}
+	return nil
 }
 
 // arrived returns bytes that begin with a frame, none if they are not there yet. What gnet has kept from earlier turns is taken
 // frame by frame, so that only the frame which straddles it and the bytes just read is copied; those are then seen where they lie.
 func (l *loop) arrived(c *conn) ([]byte, error) {
-	n := c.g.InboundBuffered()
+	n := c.buffered()
 	if n < 4 {
 		return nil, nil
 	}
 	if c.leftover == 0 {
-		return c.g.Peek(n)
+		return c.peek(n), nil
 	}
-	head, err := c.g.Peek(min(n, 8))
-	if err != nil {
-		return nil, err
-	}
-	size, err := l.frameLen(head)
+	size, err := l.frameLen(c.peek(min(n, 8)))
 	if err != nil || size > n {
 		return nil, err
 	}
-	return c.g.Peek(size)
+	return c.peek(size), nil
 }
 
 // cut handles the whole frames in b and returns how many bytes they are.
@@ -250,10 +262,10 @@ func (l *loop) cut(c *conn, b []byte, frames *int) (used int, err error) {
 func (l *loop) frameLen(b []byte) (int, error) {
 	size, err := codec.FrameLen(b)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w%s", err, foreign(b))
 	}
 	if size < 8 || size-4 > l.srv.opts.MaxFrameBytes {
-		return 0, fmt.Errorf("length %d", int32(binary.BigEndian.Uint32(b)))
+		return 0, fmt.Errorf("length %d%s", int32(binary.BigEndian.Uint32(b)), foreign(b))
 	}
 	return size, nil
 }
@@ -356,71 +368,6 @@ func (l *loop) answer(resp *codec.Command) {
 	}
 }
 
-// uncount takes the connection's leftover bytes out of those in flight and returns how many counted.
-func (l *loop) uncount(c *conn) int {
-	was := c.partial
-	if was > 0 {
-		l.srv.inflight.Add(-int64(was))
-		c.partial = 0
-	}
-	return was
-}
-
-// keepLeftover accounts for bytes that belong to a frame which is not complete, or to requests of a peer that does not read.
-// There were so many before the turn.
-func (l *loop) keepLeftover(c *conn, was int) {
-	c.leftover = c.g.InboundBuffered()
-	if c.leftover <= partialBytes {
-		return
-	}
-	c.partial = c.leftover
-	total := l.srv.inflight.Add(int64(c.partial))
-	switch {
-	case c.partial <= was:
-	case c.paused && int64(c.partial) > l.srv.opts.MaxConnInflightBytes:
-		l.drop(c, ErrSlowReader)
-	case total > l.srv.opts.MaxInflightBytes:
-		l.refusePartial(c)
-	}
-}
-
-// refusePartial answers SYSTEM_BUSY to a request of which the header has arrived but not the whole body, and has the rest of it
-// skipped.
-func (l *loop) refusePartial(c *conn) {
-	head, _ := c.g.Peek(8)
-	size, err := l.frameLen(head)
-	headed := 8 + int(binary.BigEndian.Uint32(head[4:])&0xFFFFFF)
-	if err != nil || c.paused || headed > c.leftover || headed > partialBytes {
-		l.drop(c, ErrOverload)
-		return
-	}
-	b, _ := c.g.Peek(headed)
-	frame := append([]byte(nil), b...) // the same frame without a body
-	binary.BigEndian.PutUint32(frame, uint32(headed-4))
-	if err := codec.ParseFrame(frame, &l.req.Command); err != nil {
-		l.drop(c, fmt.Errorf("%w: %w", ErrBadFrame, err))
-		return
-	}
-	if !l.req.IsResponse() {
-		l.refuse(inflightCause(l.srv.opts.MaxInflightBytes))
-	}
-	c.skip = size
-	l.skip(c)
-	l.flush(c)
-}
-
-// skip discards what has arrived of a frame that was refused.
-func (l *loop) skip(c *conn) {
-	n := min(c.skip, c.g.InboundBuffered())
-	if n == 0 {
-		return
-	}
-	_, _ = c.g.Discard(n) // cannot fail, n bytes are there
-	c.skip -= n
-	c.leftover = max(0, c.leftover-n)
-	l.uncount(c)
-}
-
 // goOn gives another turn to connections whose last one was cut short.
 func (l *loop) goOn() {
 	again := l.again
@@ -456,6 +403,9 @@ func (l *loop) drop(c *conn, reason error) {
 	}
 	c.closing = true
 	c.mu.Unlock()
+	if reason != ErrSlowReader {
+		l.sayGoodbye(c)
+	}
 	if err := l.el.Close(c.g); err != nil {
 		l.srv.log.Debug("close connection", "client", c.remote, "err", err)
 	}
@@ -478,5 +428,8 @@ func (l *loop) ended(c *conn) error {
 	l.srv.inflight.Add(-int64(c.partial))
 	l.srv.unsent.Add(-int64(c.outbound))
 	c.partial, c.outbound = 0, 0
+	if c.sec != nil {
+		c.sec.end(&l.srv.buffers)
+	}
 	return c.end()
 }

@@ -6,6 +6,8 @@ import "sync/atomic"
 type Metrics struct {
 	ConnsOpened, ConnsClosed, ConnsRefused int64
 	ClosedIdle, ClosedSlow, ClosedBadFrame int64
+	// TLSConns are finished handshakes, TLSFailed failed ones, PlainRefused connections that TLSEnforcing closed.
+	TLSConns, TLSFailed, PlainRefused int64
 	// Frames are requests and answers of clients; HandedOver are those that went to a pool.
 	Frames, HandedOver int64
 	// Responses do not count answers to parked requests; Pushes are requests to clients.
@@ -23,6 +25,7 @@ type Metrics struct {
 type stats struct {
 	connsOpened, connsClosed, connsRefused atomic.Int64
 	closedIdle, closedSlow, closedBadFrame atomic.Int64
+	tlsConns, tlsFailed, plainRefused      atomic.Int64
 	responses, pushes                      atomic.Int64
 	busy, tooOld, unknown, panics          atomic.Int64
 }
@@ -58,6 +61,7 @@ func (s *Server) Metrics() Metrics {
 	m := Metrics{
 		ConnsOpened: s.stats.connsOpened.Load(), ConnsClosed: s.stats.connsClosed.Load(), ConnsRefused: s.stats.connsRefused.Load(),
 		ClosedIdle: s.stats.closedIdle.Load(), ClosedSlow: s.stats.closedSlow.Load(), ClosedBadFrame: s.stats.closedBadFrame.Load(),
+		TLSConns: s.stats.tlsConns.Load(), TLSFailed: s.stats.tlsFailed.Load(), PlainRefused: s.stats.plainRefused.Load(),
 		Responses: s.stats.responses.Load(), Pushes: s.stats.pushes.Load(),
 		Busy: s.stats.busy.Load(), TooOld: s.stats.tooOld.Load(), Unknown: s.stats.unknown.Load(), Panics: s.stats.panics.Load(),
 		Conns: s.conns.Load(), Parked: s.parked.Load(), InflightBytes: s.inflight.Load(), UnsentBytes: s.unsent.Load(),

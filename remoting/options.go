@@ -61,6 +61,14 @@ type Options struct {
 	// return ErrHandOver, to be asked again on the pool.
 	Guard func(*Request) error
 
+	// TLS says what is done with connections that begin with TLS; nil is TLSDisabled. Its files are followed by its own Watch.
+	TLS *TLS
+	// HandshakeTimeout is how long a handshake of TLS may take, its wait for a turn included. The default is 10 s, as Apache's.
+	HandshakeTimeout time.Duration
+	// ProxySources are the addresses from which a PROXY header is believed; from others it ends the connection. The default is
+	// PrivateProxySources; Apache believes all.
+	ProxySources ProxySources
+
 	// OnOpen and OnClose, if set, are told of connections, on the connection's event loop: they must not wait. OnClose comes once
 	// for each OnOpen.
 	OnOpen  func(Conn)
@@ -97,7 +105,8 @@ func DefaultOptions() Options {
 		Queue:                [poolKinds]int{PoolSend: 10000, PoolPull: 100000, PoolClient: 50000, PoolAdmin: 10000},
 		MaxWait: [poolKinds]time.Duration{PoolSend: 200 * time.Millisecond, PoolPull: 5 * time.Second,
 			PoolClient: 31 * time.Second, PoolAdmin: 5 * time.Second},
-		DrainTimeout: 2 * time.Second,
+		DrainTimeout: 2 * time.Second, HandshakeTimeout: 10 * time.Second,
+		ProxySources: PrivateProxySources(),
 		Logger:       slog.New(slog.DiscardHandler),
 		Now:          time.Now,
 	}
@@ -116,7 +125,7 @@ func (o *Options) validate() error {
 		value int64
 	}{
 		{"Loops", int64(o.Loops)}, {"ReadBufferBytes", int64(o.ReadBufferBytes)}, {"MaxFrameBytes", int64(o.MaxFrameBytes)},
-		{"IdleTimeout", int64(o.IdleTimeout)}, {"MaxConns", int64(o.MaxConns)}, {"SoftUnsentBytes", o.SoftUnsentBytes},
+		{"IdleTimeout", int64(o.IdleTimeout)}, {"HandshakeTimeout", int64(o.HandshakeTimeout)}, {"MaxConns", int64(o.MaxConns)}, {"SoftUnsentBytes", o.SoftUnsentBytes},
 		{"MaxConnUnsentBytes", o.MaxConnUnsentBytes}, {"MaxUnsentBytes", o.MaxUnsentBytes}, {"MaxInflightBytes", o.MaxInflightBytes},
 		{"MaxConnInflightBytes", o.MaxConnInflightBytes}, {"MaxConnCalls", int64(o.MaxConnCalls)},
 	} {

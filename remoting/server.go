@@ -41,6 +41,11 @@ type Server struct {
 	inflight atomic.Int64 // bytes
 	unsent   atomic.Int64 // bytes in gnet's outbound buffers
 
+	shakes  sync.WaitGroup // goroutines of handshakes
+	shaking chan struct{}  // a token for each handshake under way
+	working chan struct{}  // a token for each that computes
+	notices notices
+
 	closing  atomic.Bool
 	refusing chan struct{} // tells accepting goroutines to end
 	closed   chan struct{} // tells the ticking goroutine to end
@@ -61,7 +66,7 @@ func Open(opts Options) (*Server, error) {
 	}
 	s := &Server{opts: opts, log: opts.Logger, start: opts.Now(), refusing: make(chan struct{}),
 		closed: make(chan struct{}), lagged: make(chan struct{}, 1),
-		loops: make(map[gnet.EventLoop]*loop)}
+		loops: make(map[gnet.EventLoop]*loop), shaking: make(chan struct{}, maxHandshakes), working: make(chan struct{}, max(1, opts.Loops/2))}
 	for i, addr := range opts.Addrs {
 		table := opts.Table(i)
 		if table == nil {
@@ -209,7 +214,7 @@ func (s *Server) shutDown(ctx context.Context) error {
 			s.log.Warn("stop event loops", "err", err)
 		}
 	})
-	errs = append(errs, waitGroup(ctx, &stop, "of the event loops"))
+	errs = append(errs, waitGroup(ctx, &stop, "of the event loops"), waitGroup(ctx, &s.shakes, "of handshakes"))
 	return errors.Join(errs...)
 }
 

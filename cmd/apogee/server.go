@@ -57,6 +57,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	}
 	opts := namesrv.DefaultOptions()
 	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
+	opts.TLS, opts.ProxySources = cfg.TLS, cfg.ProxySources
 	opts.KVConfigPath = filepath.Join(cfg.StoreRoot, "namesrv", "kvConfig.json")
 	opts.ConfigStorePath = filepath.Join(cfg.StoreRoot, "namesrv", "namesrv.properties")
 	if cfg.Auth.Authentication {

@@ -19,7 +19,7 @@ const envPrefix = "APOGEE_"
 type setFlags struct{ sets []string }
 
 func (f *setFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "key=value of the configuration file, may be repeated; wins over the file and over "+envPrefix+"key in the environment")
+	cmd.Flags().StringArrayVarP(&f.sets, "set", "D", nil, "key=value of the configuration file, may be repeated, as -Dtls.server.mode=enforcing; wins over the file and over "+envPrefix+"key in the environment")
 }
 
 // apply hands the settings of the environment, then those of the command line to load.

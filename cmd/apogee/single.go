@@ -43,7 +43,7 @@ func namesrvCommand() *cobra.Command {
 				return err
 			}
 			if print {
-				fmt.Fprint(cmd.OutOrStdout(), opts.Text())
+				fmt.Fprint(cmd.OutOrStdout(), opts.PrintText())
 				return nil
 			}
 			return serveNamesrv(cmd, opts, log)

@@ -1,0 +1,44 @@
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+)
+
+// NetConfig is what the configuration says of connections. Apache: TlsSystemConfig, NettyServerConfig, BrokerConfig.
+type NetConfig struct {
+	TLS remoting.TLSSettings
+	// ProxySources is from whom a PROXY header is believed, as remoting.ParseProxySources reads it. The key is Apogee's own.
+	ProxySources string
+}
+
+func defaultNetConfig() NetConfig { return NetConfig{ProxySources: "private"} }
+
+// withNetKeys adds the keys of NetConfig.
+func withNetKeys(keys codec.SettingKeys[Config]) codec.SettingKeys[Config] {
+	maps.Copy(keys, remoting.TLSKeys(func(c *Config) *remoting.TLSSettings { return &c.TLS }))
+	keys["proxyProtocolSources"] = codec.TextKey(func(c *Config) *string { return &c.ProxySources })
+	return keys
+}
+
+// openTLS reads certificates and keys.
+func (c *Config) openTLS(log *slog.Logger) (*remoting.TLS, error) {
+	opts, err := c.TLS.Options()
+	if err != nil {
+		return nil, err
+	}
+	return remoting.OpenTLS(opts, log)
+}
+
+// proxySources are the addresses whose PROXY headers are believed.
+func (c *Config) proxySources() (remoting.ProxySources, error) {
+	sources, err := remoting.ParseProxySources(c.ProxySources)
+	if err != nil {
+		return sources, fmt.Errorf("proxyProtocolSources=%s: %w", c.ProxySources, err)
+	}
+	return sources, nil
+}

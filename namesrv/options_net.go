@@ -1,0 +1,64 @@
+package namesrv
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
+)
+
+// NetOptions say how the name server is reached. They have keys in namesrv.conf that NamesrvConfig and NettyServerConfig do not
+// have, so GET_NAMESRV_CONFIG does not show them and no request changes them.
+type NetOptions struct {
+	// TLS has the settings of Apache's TlsSystemConfig.
+	TLS remoting.TLSSettings
+	// ProxySources is from whom a PROXY header is believed, as remoting.ParseProxySources reads it. The default is "private".
+	ProxySources string
+}
+
+func defaultNetOptions() NetOptions { return NetOptions{ProxySources: "private"} }
+
+// netKeys are the keys of NetOptions.
+var netKeys = withTLSKeys(codec.SettingKeys[Options]{
+	"proxyProtocolSources": codec.TextKey(func(o *Options) *string { return &o.ProxySources }),
+})
+
+// withTLSKeys adds the keys of TLS. What the keys are given is remembered, as passwords are not printed.
+func withTLSKeys(keys codec.SettingKeys[Options]) codec.SettingKeys[Options] {
+	maps.Copy(keys, remoting.TLSKeys(func(o *Options) *remoting.TLSSettings { return &o.TLS }))
+	for name, key := range keys {
+		set := key.Set
+		key.Set = func(o *Options, v string) error {
+			if err := set(o, v); err != nil {
+				return err
+			}
+			o.given = maps.Clone(o.given)
+			if o.given == nil {
+				o.given = make(map[string]string)
+			}
+			o.given[name] = v
+			return nil
+		}
+		keys[name] = key
+	}
+	return keys
+}
+
+// PrintText returns Text and the keys that GET_NAMESRV_CONFIG does not show.
+func (o *Options) PrintText() string { return o.Text() + codec.SettingsText(netKeys.Values(o)) }
+
+// serveNet puts the options into those of the server.
+func (o *Options) serveNet(serve *remoting.Options) (err error) {
+	opts, err := o.TLS.Options()
+	if err != nil {
+		return err
+	}
+	if serve.TLS, err = remoting.OpenTLS(opts, o.Logger); err != nil {
+		return err
+	}
+	if serve.ProxySources, err = remoting.ParseProxySources(o.ProxySources); err != nil {
+		return fmt.Errorf("proxyProtocolSources=%s: %w", o.ProxySources, err)
+	}
+	return nil
+}
