@@ -66,6 +66,10 @@ func (n *names) ask(kind Kind, name []byte, _ Actions) error {
 		n.more = true
 		return nil
 	}
+	if name == nil { // the own cluster
+		n.list = append(n.list, kind.String())
+		return nil
+	}
 	n.list = append(n.list, kind.String()+":"+shown(name))
 	return nil
 }

@@ -25,6 +25,8 @@ type Plain struct {
 	now  atomic.Pointer[plainTable]
 	// seen is what the files looked like when they were read last. It belongs to Run.
 	seen map[string]fileState
+	// complained is the last error that was logged.
+	complained string
 }
 
 type plainTable struct {
@@ -73,7 +75,7 @@ func (p *Plain) Run(ctx context.Context) {
 func (p *Plain) refresh(now time.Time) {
 	state, err := p.look(now)
 	if err != nil {
-		p.log.Error("accounts cannot be read, the last good ones stay in force", "err", err)
+		p.complain(err)
 		return
 	}
 	if same(p.seen, state) {
@@ -81,11 +83,20 @@ func (p *Plain) refresh(now time.Time) {
 	}
 	p.seen = state
 	if err := p.load(); err != nil {
-		p.log.Error("accounts cannot be read, the last good ones stay in force", "err", err)
+		p.complain(err)
 		return
 	}
+	p.complained = ""
 	t := p.now.Load()
 	p.log.Info("accounts read anew", "accounts", len(t.accounts), "white addresses", len(t.white))
+}
+
+// complain logs an error once for as long as it stays the same.
+func (p *Plain) complain(err error) {
+	if text := err.Error(); text != p.complained {
+		p.complained = text
+		p.log.Error("accounts cannot be read, the last good ones stay in force", "err", err)
+	}
 }
 
 func same(a, b map[string]fileState) bool {

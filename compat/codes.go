@@ -74,6 +74,13 @@ const (
 	codeCreateStaticTopic      = 513
 	codePop                    = 200050
 	codeAck                    = 200051
+	codeAuthCreateUser         = 3001
+	codeAuthUpdateUser         = 3002
+	codeAuthDeleteUser         = 3003
+	codeAuthGetUser            = 3004
+	codeAuthListUser           = 3005
+	codeAuthCreateACL          = 3006
+	codeAuthGetACL             = 3009
 	codePeek                   = 200052
 	codeChangeInvisible        = 200053
 	codeNotification           = 200054

@@ -165,6 +165,9 @@ func javaCommand(ctx context.Context, t testing.TB, tg *Target, version string, 
 	}
 	cmd := exec.CommandContext(ctx, "java", append(all, args...)...)
 	cmd.Env = append(os.Environ(), "NAMESRV_ADDR=")
+	if tg.as != nil {
+		cmd.Env = append(cmd.Env, "COMPAT_ACCESS_KEY="+tg.as.name, "COMPAT_SECRET_KEY="+tg.as.secret)
+	}
 	cmd.SysProcAttr = childAttr()
 	return cmd
 }

@@ -18,6 +18,9 @@ func mqadmin(t *testing.T, tg *Target, args ...string) string {
 	lib, err := stackJars()
 	require.NoError(t, err)
 	home := t.TempDir()
+	if tg.as != nil {
+		tg.as.writeTools(t, home)
+	}
 	cmd := exec.Command("java", append([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1", "-Duser.home=" + home, "-Djava.io.tmpdir=" + home,
 		"-cp", filepath.Join(lib, "*"), "org.apache.rocketmq.tools.command.MQAdminStartup"}, append(args, "-n", tg.Namesrv())...)...)
 	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME="+home, "NAMESRV_ADDR=")

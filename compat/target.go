@@ -65,6 +65,8 @@ type Target struct {
 	forSpeed bool     // see ForSpeed
 	damaged  bool     // see DamagedStore
 	pinned   []string // what the servers' command lines begin with, if anything
+	as       *account // whose signature requests bear, if anybody's
+	nsConf   map[string]string
 	launch   launcher
 
 	namesrv *process
@@ -307,12 +309,15 @@ func (t *Target) awaitBroker() error {
 		if !t.broker.running() {
 			return permanent(fmt.Errorf("broker ended before it served: %w", t.broker.exitErr()))
 		}
-		in, err := brokerRegistered(t.Namesrv(), t.BrokerName)
+		in, err := t.registered()
 		if err != nil {
 			return err
 		}
 		if !in {
 			return errors.New("broker is not registered")
+		}
+		if t.as != nil {
+			return t.awaitUsers()
 		}
 		if err := createTopic(t.Broker(), probeTopic, 1); err != nil {
 			return err

@@ -51,11 +51,15 @@ func (t *Target) writeConf() error {
 	if err := writeProperties(t.brokerConfPath(), t.brokerConf()); err != nil {
 		return err
 	}
-	return writeProperties(t.namesrvConfPath(), map[string]string{
+	conf := map[string]string{
 		"listenPort":      strconv.Itoa(t.ports.namesrv),
 		"kvConfigPath":    filepath.Join(t.Dir, "kvConfig.json"),
 		"configStorePath": filepath.Join(t.Dir, "namesrv.properties"),
-	})
+	}
+	for k, v := range t.nsConf {
+		conf[k] = v
+	}
+	return writeProperties(t.namesrvConfPath(), conf)
 }
 
 // SetConf changes a key of broker.conf for the next start of the broker.

@@ -13,6 +13,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
@@ -66,14 +67,14 @@ final class Env implements AutoCloseable {
 
     /** A producer that is set up but not started. */
     DefaultMQProducer newProducer() {
-        DefaultMQProducer p = setUp(new DefaultMQProducer(name("pg")));
+        DefaultMQProducer p = setUp(new DefaultMQProducer(name("pg"), Servers.hook()));
         p.setSendMsgTimeout(10_000);
         closers.push(p::shutdown);
         return p;
     }
 
     TransactionMQProducer transactionProducer(String group, TransactionListener listener) throws Exception {
-        TransactionMQProducer p = setUp(new TransactionMQProducer(group));
+        TransactionMQProducer p = setUp(new TransactionMQProducer(group, Servers.hook()));
         p.setSendMsgTimeout(10_000);
         p.setTransactionListener(listener);
         closers.push(p::shutdown);
@@ -83,7 +84,7 @@ final class Env implements AutoCloseable {
 
     /** A push consumer that is set up but not started. It begins at the front, as messages may come before its offsets. */
     DefaultMQPushConsumer pushConsumer(String group) {
-        DefaultMQPushConsumer c = setUp(new DefaultMQPushConsumer(group));
+        DefaultMQPushConsumer c = setUp(new DefaultMQPushConsumer(group, Servers.hook(), new AllocateMessageQueueAveragely()));
         c.setConsumeThreadMin(2);
         c.setConsumeThreadMax(2);
         c.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
@@ -92,7 +93,7 @@ final class Env implements AutoCloseable {
     }
 
     DefaultLitePullConsumer litePullConsumer(String group) {
-        DefaultLitePullConsumer c = setUp(new DefaultLitePullConsumer(group));
+        DefaultLitePullConsumer c = setUp(new DefaultLitePullConsumer(group, Servers.hook()));
         c.setPullThreadNums(2);
         closers.push(c::shutdown);
         return c;
@@ -103,7 +104,7 @@ final class Env implements AutoCloseable {
     }
 
     DefaultMQPullConsumer pullConsumer(String group) throws Exception {
-        DefaultMQPullConsumer c = setUp(new DefaultMQPullConsumer(group));
+        DefaultMQPullConsumer c = setUp(new DefaultMQPullConsumer(group, Servers.hook()));
         closers.push(c::shutdown);
         c.start();
         return c;
@@ -111,7 +112,7 @@ final class Env implements AutoCloseable {
 
     /** An admin client of the scenario's own; servers.admin() serves where it does not matter. */
     DefaultMQAdminExt newAdmin() throws Exception {
-        DefaultMQAdminExt a = setUp(new DefaultMQAdminExt(10_000));
+        DefaultMQAdminExt a = setUp(new DefaultMQAdminExt(Servers.hook(), 10_000));
         closers.push(a::shutdown);
         a.start();
         return a;

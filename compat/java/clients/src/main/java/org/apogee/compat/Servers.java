@@ -1,7 +1,10 @@
 package org.apogee.compat;
 
 import java.util.Map;
+import org.apache.rocketmq.acl.common.AclClientRPCHook;
+import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.client.ClientConfig;
+import org.apache.rocketmq.remoting.RPCHook;
 import org.apache.rocketmq.remoting.netty.NettyClientConfig;
 import org.apache.rocketmq.remoting.netty.NettyRemotingClient;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
@@ -26,6 +29,13 @@ final class Servers implements AutoCloseable {
         this.namesrv = namesrv;
     }
 
+    /** Signs requests with the credentials of the environment; null when there are none. */
+    static RPCHook hook() {
+        String accessKey = System.getenv("COMPAT_ACCESS_KEY");
+        return accessKey == null ? null
+            : new AclClientRPCHook(new SessionCredentials(accessKey, System.getenv("COMPAT_SECRET_KEY")));
+    }
+
     <T extends ClientConfig> T setUp(T client, String instance) {
         client.setNamesrvAddr(namesrv);
         client.setInstanceName(run + "-" + instance);
@@ -39,7 +49,7 @@ final class Servers implements AutoCloseable {
 
     synchronized DefaultMQAdminExt admin() throws Exception {
         if (admin == null) {
-            DefaultMQAdminExt a = setUp(new DefaultMQAdminExt(CALL_MILLIS), "shared-admin");
+            DefaultMQAdminExt a = setUp(new DefaultMQAdminExt(hook(), CALL_MILLIS), "shared-admin");
             a.start();
             admin = a;
         }
