@@ -258,6 +258,30 @@ func (t *call) ask(kind Kind, name []byte, actions Actions) error {
 	return nil
 }
 
+// MayRead returns the refusal for who asked for a message by its place in the log and has no right to read its topic. The request has
+// passed the guard, which knew only what topic it claimed.
+func (g *Guard) MayRead(req *remoting.Request, topic []byte) error {
+	if !g.opts.Authorization || g.openAuthorization[req.Code] {
+		return nil
+	}
+	name, _ := req.Field(fieldAccessKey)
+	u := g.book.find(name)
+	if u == nil {
+		return errNoIdentity
+	}
+	if u.super {
+		return nil
+	}
+	t := g.call(req)
+	defer g.done(t)
+	t.user = u
+	err := askTopicOrGroup(KindTopic, topic, subGet, t)
+	if err != nil {
+		g.denials.count(t.cause, req, err)
+	}
+	return err
+}
+
 func (t *call) noRight(kind Kind, name []byte, why string) error {
 	return refuse(subject(t.user.name) + " has no permission to access " + kind.String() + ":" + shown(name) + " from " + t.from.String() + ", " + why)
 }

@@ -330,7 +330,7 @@ func (b *Broker) listen(cfg Config) (err error) {
 		if listener == listenerVIP {
 			entries = b.processor.VIPTable()
 		}
-		return remoting.NewTable(b.guard.Audit(append(entries, b.guard.Entries()...)))
+		return remoting.NewTable(b.guard.Audit(append(b.guarded(entries), b.guard.Entries()...)))
 	}
 	opts.Guard = b.guard.Check()
 	opts.IdleTimeout, opts.Logger, opts.TLS = cfg.MaxIdle, b.log, b.tls

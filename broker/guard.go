@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/apogee-mq/apogee/auth"
+	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
 )
 
@@ -32,6 +33,31 @@ func (b *Broker) openGuard(cfg Config) (err error) {
 		b.log.Warn("anybody who reaches this broker may administer it: neither aclEnable nor authenticationEnabled is set", "bindAddress", cfg.BindAddress)
 	}
 	return nil
+}
+
+// guarded wraps the one handler that only knows when it has read what it reads.
+func (b *Broker) guarded(entries []remoting.Entry) []remoting.Entry {
+	for i := range entries {
+		if entries[i].Code != codec.ViewMessageByID {
+			continue
+		}
+		view := entries[i].Handler
+		entries[i].Handler = func(req *remoting.Request) (*codec.Command, error) {
+			resp, err := view(req)
+			if err != nil || resp == nil || len(resp.Body) == 0 {
+				return resp, err
+			}
+			var m codec.Message
+			if _, err := codec.DecodeMessage(resp.Body, &m); err != nil {
+				return nil, err
+			}
+			if err := b.guard.MayRead(req, m.Topic); err != nil {
+				return nil, err
+			}
+			return resp, nil
+		}
+	}
+	return entries
 }
 
 // openToOthers reports whether other machines can reach what listens on an address.

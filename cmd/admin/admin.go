@@ -76,7 +76,7 @@ func Command(name string, failed func(error) error) *cobra.Command {
 			cmd.AddCommand(s.command(f.title, failed))
 		}
 	}
-	cmd.AddCommand(helpCommand())
+	cmd.AddCommand(authCommand(failed), helpCommand())
 	return cmd
 }
 

@@ -22,6 +22,8 @@ func Arguments(cmd *cobra.Command, args []string) ([]string, error) {
 	}
 	target := findCommand(cmd, args[lead])
 	switch {
+	case target != nil && target.HasSubCommands():
+		return authArguments(target, args, lead)
 	case target != nil && target.Name() != "help" && target.Name() != "completion":
 	case target == nil && !completing && args[0] != "" && args[0][0] != '-' && args[0] != "completion":
 		return nil, unknownCommand(cmd, args[0])
@@ -33,7 +35,11 @@ func Arguments(cmd *cobra.Command, args []string) ([]string, error) {
 	if completing && len(rest) > 0 {
 		return append(out, rest...), nil
 	}
-	sp := specOf(target.Name())
+	return specOf(target.Name()).arguments(target, out, rest)
+}
+
+// arguments appends the options of a command to out, as cobra reads them.
+func (sp spec) arguments(target *cobra.Command, out, rest []string) ([]string, error) {
 	for i := 0; i < len(rest); i++ {
 		if len(rest[i]) < 2 || rest[i][0] != '-' || rest[i] == "--" {
 			out = append(out, rest[i])

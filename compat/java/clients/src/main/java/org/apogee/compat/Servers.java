@@ -105,6 +105,9 @@ final class Servers implements AutoCloseable {
     private synchronized NettyRemotingClient remoting() {
         if (remoting == null) {
             NettyRemotingClient r = new NettyRemotingClient(new NettyClientConfig());
+            if (hook() != null) {
+                r.registerRPCHook(hook());
+            }
             r.start();
             remoting = r;
         }
