@@ -150,7 +150,11 @@ func (p *Pop) openOrders() error {
 				if ok && queueID >= 0 && o.valid() {
 					q := p.Lock(topic, group, queueID)
 					q.takeOrder(o)
+					err := q.orderWithin()
 					q.Unlock()
+					if err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -191,10 +195,31 @@ func (p *Pop) replayOrder(l *orderLine) error {
 	}
 	q.takeOrder(l.Order)
 	err := p.offsets.Commit([]byte(l.Group), []byte(l.Topic), l.QueueID, l.Committed)
-	if errors.Is(err, ErrOffsetReset) {
+	if err != nil && !errors.Is(err, ErrOffsetReset) {
+		return err
+	}
+	return q.orderWithin()
+}
+
+// orderWithin takes back what was read of messages that a power cut took from the log: others will come at their offsets, and the group
+// must not have passed them.
+func (q *PopQueue) orderWithin() error {
+	p := q.group.pop
+	end := p.store.MaxQueueOffset(q.group.Topic, q.id)
+	if o := q.order; o != nil && o.offset(len(o.Offsets)-1) >= end {
+		q.takeOrder(nil)
+	}
+	group, topic := []byte(q.group.Group), []byte(q.group.Topic)
+	committed, ok := p.offsets.Query(group, topic, q.id)
+	if !ok || committed <= end {
 		return nil
 	}
-	return err
+	p.opts.Logger.Warn("a group was ahead of the log and goes on at the end of its queue", "topic", q.group.Topic, "queue", q.id, "group", q.group.Group,
+		"from", committed, "at", end)
+	if err := p.offsets.Commit(group, topic, q.id, end); err != nil && !errors.Is(err, ErrOffsetReset) {
+		return err
+	}
+	return nil
 }
 
 // takeOrder makes what was read the queue's last delivery.
