@@ -387,6 +387,7 @@ func (b *Broker) startServices(cfg Config) error {
 	s.every(popPeriod, func() { b.processor.TickLite(time.Now()) })
 	s.every(transactionsPeriod, func() { b.processor.TickTransactions(time.Now()) })
 	s.every(clientsPeriod, func() { b.processor.TickClients(time.Now()) })
+	s.run(b.cleanMappings)
 	s.every(filtersPeriod, b.logged("persist filters of groups", b.filters.Persist))
 	s.every(transactionCountsPeriod, b.logged("persist counts of transactions", b.txn.PersistCounts))
 	s.every(cfg.FlushOffsetsInterval, b.logged("persist ordered pops", b.pop.PersistOrders))

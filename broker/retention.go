@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"math"
 	"time"
 
@@ -37,6 +38,23 @@ func (c *RetentionConfig) rules() store.Retention {
 		ReservedTime: c.FileReservedTime, DeleteWhen: hours, MaxUsedRatio: float64(c.DiskMaxUsedRatio) / 100,
 		ForciblyRatio: float64(c.DiskCleanRatio) / 100, WarningRatio: float64(c.DiskWarningRatio) / 100, CleanForcibly: c.CleanForcibly,
 		BatchMax: c.DeleteBatchMax, Pause: c.DeleteInterval, MaxLogBytes: c.CommitLogMaxBytes, KeepUnread: c.KeepUnconsumedEnable,
+	}
+}
+
+// mappingsPeriod is how often the stretches of static topics are looked through. Apache: TopicQueueMappingCleanService.
+const mappingsPeriod = 5 * time.Minute
+
+// cleanMappings takes stretches that hold nothing any more out of static topics until ctx ends.
+func (b *Broker) cleanMappings(ctx context.Context) {
+	tick := time.NewTicker(mappingsPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			b.processor.CleanMappings(ctx, now)
+		}
 	}
 }
 

@@ -19,9 +19,9 @@ import (
 // * A request with lo=false means the physical queue; so do the requests that leaders forward.
 // * Consume offsets are kept as physical offsets, each on the broker of its stretch.
 // * 513 never takes an older epoch, nor a generation that changed its meaning.
+// * Stretches that hold nothing any more leave the table: staticclean.go.
 //
-// Left out: stretches that hold nothing any more stay in the table. A pull of a stretch elsewhere is not parked there: it is
-// answered 20, and comes again.
+// Left out: a pull of a stretch elsewhere is not parked there: it is answered 20, and comes again.
 //
 // Apache: TopicQueueMappingManager, TopicQueueMappingUtils, AdminBrokerProcessor.
 

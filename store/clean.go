@@ -61,6 +61,9 @@ func (c *cleaner) setRules(r Retention) {
 // SetRetention replaces the rules by which Retain deletes.
 func (s *Store) SetRetention(r Retention) { s.cleaner.setRules(r) }
 
+// DeletesAt reports whether now is in one of the hours at which expired messages are deleted.
+func (s *Store) DeletesAt(now time.Time) bool { return s.cleaner.rules.Load().timeUp(now) }
+
 // CleanSoon makes the next rounds of Retain delete what has expired without waiting for its hour. Apache:
 // DefaultMessageStore.executeDeleteFilesManually.
 func (s *Store) CleanSoon() { s.cleaner.manual.Store(manualRounds) }
