@@ -15,14 +15,14 @@ const blankHeadBytes = 8
 // commitLog is the log of all messages: a row of segments, and the place behind the last record where the next one
 // goes. Apache: CommitLog.
 //
-//	 segment 0            segment 1 (cur)                            segment 2 (next)
-//	+-------------+-----++--------------------+-------+-----------+ +-------+-----------------+
-//	| records     |blank|| records            | ready | reserved  | | ready | no blocks yet   |
-//	+-------------+-----++--------------------+-------+-----------+ +-------+-----------------+
-//	                                    written      feeder moves ready on, ahead of written
+//	 segment 0            segment 1 (cur)                                 segment 2 (next)
+//	+-------------+-----++--------------+---------+-------+-----------+ +---------+-------+-----------+
+//	| records     |blank|| records      | present | ready | no blocks | | present | ready | no blocks |
+//	+-------------+-----++--------------+---------+-------+-----------+ +---------+-------+-----------+
+//	                              written         feeder moves present and ready on, ahead of written
 //
 // One goroutine at a time appends, under mu. It never waits for a disk: it writes only below cur.ready, which the feeder
-// keeps ahead of it (feeder.go). Readers look below written.
+// keeps ahead of it (feeder.go), and finds the pages there up to cur.present. Readers look below written.
 type commitLog struct {
 	segments
 	opts *Options

@@ -19,9 +19,9 @@ const (
 	zeroAheadBytes = 2 << 20
 )
 
-// feeder keeps blocks and pages ready ahead of the log's end: appends then neither fault nor wait, and a full disk is
+// feeder keeps blocks ready and pages present ahead of the log's end: appends then neither fault nor wait, and a full disk is
 // an error here and never a signal there. It works in steps of populateBytes, further ahead the faster the log grows,
-// and makes the next segment when the current one is four fifths used. Apache: AllocateMappedFileService.
+// and makes the next segment when the current one is four fifths used. PAGES.md has why. Apache: AllocateMappedFileService.
 type feeder struct {
 	log  *commitLog
 	wake chan struct{}       // holds one token
@@ -166,21 +166,22 @@ func (f *feeder) step() (more bool, err error) {
 	if f.smallFlushes() {
 		want = max(want, min(zeroAheadBytes, l.opts.TouchAheadBytes))
 	}
-	if r := cur.ready.Load(); r < min(pos+want, cur.size) {
-		return true, l.extend(cur, f.stepTo(r, pos+want))
+	cur.present = max(cur.present, pos) // an append that came first has taken the faults
+	if cur.present < min(pos+want, cur.size) {
+		return true, l.extend(cur, f.stepTo(cur.present, pos+want))
 	}
 	next := f.next.Load()
 	rest := cur.size - pos
 	switch {
 	case next == nil && rest <= max(cur.size/5, want):
 		return true, f.makeNext(cur, want)
-	case next != nil && rest <= want && next.ready.Load() < min(want, next.size):
-		return true, l.extend(next, f.stepTo(next.ready.Load(), want))
+	case next != nil && rest <= want && next.present < min(want, next.size):
+		return true, l.extend(next, f.stepTo(next.present, want))
 	}
 	f.need.CompareAndSwap(need, 0)
 	wakeAt := cur.end()
-	if r := cur.ready.Load(); r < cur.size {
-		wakeAt = cur.base + r - want/2
+	if cur.present < cur.size {
+		wakeAt = cur.base + cur.present - want/2
 	}
 	switch {
 	case next == nil:
@@ -192,13 +193,17 @@ func (f *feeder) step() (more bool, err error) {
 	return l.written.Load() >= wakeAt, nil
 }
 
-// extend makes the bytes of seg below to ready.
+// extend makes the pages of seg below to present, and blocks ready some way behind: when the feeder is late, for want of a processor,
+// appends go on and take the page faults themselves.
 func (l *commitLog) extend(seg *segment, to int64) error {
-	chunk := l.opts.AllocChunkBytes
-	if l.feeder.smallFlushes() {
-		return seg.extendWritten(to, min(chunk, zeroChunkBytes))
+	chunk, written := l.opts.AllocChunkBytes, l.feeder.smallFlushes()
+	if written {
+		chunk = min(chunk, zeroChunkBytes)
 	}
-	return seg.extend(to, chunk)
+	if err := seg.allocate(to+chunk/2, chunk, written); err != nil {
+		return err
+	}
+	return seg.touch(to)
 }
 
 // stepTo is where the next step ends on the way from ready to limit. For a log that grows fast it is the end of a whole

@@ -55,7 +55,8 @@ type segment struct {
 
 	faults    faultFunc
 	allocated int64        // has blocks up to here; belongs to the goroutine that calls extend
-	ready     atomic.Int64 // may be written up to here
+	present   int64        // has pages up to here; belongs to it, too
+	ready     atomic.Int64 // may be written up to here: behind present at the price of page faults
 }
 
 // segmentName is the name of a file that begins at base, on disk, do not change. Apache: UtilAll.offset2FileName.
@@ -146,42 +147,53 @@ func (s *segment) release() {
 // end is the position after the last byte.
 func (s *segment) end() int64 { return s.base + s.size }
 
-// extend makes the bytes below to ready: blocks in steps of chunk, pages present. One goroutine at a time calls it.
-func (s *segment) extend(to, chunk int64) error { return s.grow(to, chunk, false) }
+// extend makes the bytes below to ready, in steps of chunk, and their pages present. One goroutine at a time calls it, allocate and
+// touch.
+func (s *segment) extend(to, chunk int64) error {
+	if err := s.allocate(to, chunk, false); err != nil {
+		return err
+	}
+	return s.touch(to)
+}
 
-// extendWritten is extend whose blocks are written with zeros and on disk: a file system notes of blocks that are only allocated,
-// at the first flush of what is written to each, that they hold something now, and that costs the flush more than the data.
-func (s *segment) extendWritten(to, chunk int64) error { return s.grow(to, chunk, true) }
-
-func (s *segment) grow(to, chunk int64, written bool) error {
+// allocate makes the bytes below to ready in steps of chunk. With written the new blocks are written with zeros and on disk: a file
+// system notes of blocks that are only allocated, at the first flush of what is written to each, that they hold something now, and
+// that costs the flush more than the data.
+func (s *segment) allocate(to, chunk int64, written bool) error {
 	to = min(roundUp(to, pageBytes), s.size)
-	if to > s.allocated {
-		end := min(roundUp(max(to, s.allocated+chunk), pageBytes), s.size)
-		if err := allocateFile(s.path, s.allocated, end-s.allocated, s.faults); err != nil {
+	if to <= s.allocated {
+		return nil
+	}
+	end := min(roundUp(max(to, s.allocated+chunk), pageBytes), s.size)
+	if err := allocateFile(s.path, s.allocated, end-s.allocated, s.faults); err != nil {
+		return err
+	}
+	if from := roundUp(max(s.allocated, s.ready.Load()), pageBytes); written && from < end { // below ready there may be data
+		if err := writeZeros(s.path, from, end-from, s.faults); err != nil {
 			return err
 		}
-		if from := roundUp(max(s.allocated, s.ready.Load()), pageBytes); written && from < end { // below ready there may be data
-			if err := writeZeros(s.path, from, end-from, s.faults); err != nil {
-				return err
-			}
-		}
-		s.allocated = end
 	}
-	for from := s.ready.Load(); from < to; {
-		step := min(from&^(populateBytes-1)+populateBytes, to)
-		start := from &^ (pageBytes - 1)
-		if err := populate(s.data[start:step]); err != nil {
+	s.allocated = end
+	s.ready.Store(end)
+	return nil
+}
+
+// touch makes the pages below to present, as far as they are ready.
+func (s *segment) touch(to int64) error {
+	to = min(roundUp(to, pageBytes), s.allocated)
+	for s.present < to {
+		step := min(s.present&^(populateBytes-1)+populateBytes, to)
+		if err := populate(s.data[s.present&^(pageBytes-1) : step]); err != nil {
 			return wrapFileError(OpAllocate, s.path, err)
 		}
-		s.ready.Store(step)
-		from = step
+		s.present = step
 	}
 	return nil
 }
 
 // startAt says that bytes below pos are in use, so that extend begins there.
 func (s *segment) startAt(pos int64) {
-	s.allocated = pos &^ (pageBytes - 1)
+	s.allocated, s.present = pos&^(pageBytes-1), pos
 	s.ready.Store(pos)
 }
 
