@@ -20,6 +20,7 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/processor"
 	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/remoting/web"
 	"github.com/apogee-mq/apogee/store"
 )
 
@@ -72,7 +73,7 @@ type Broker struct {
 	client    *remoting.Client
 	tls       *remoting.TLS
 	register  *Registrar
-	http      *httpServer // nil: nothing is served
+	http      *web.Server // nil: nothing is served
 	services  *services
 	// topicsKnown is whether there was a table of topics when the broker opened.
 	topicsKnown bool
@@ -85,6 +86,7 @@ func Open(cfg Config, log *slog.Logger) (*Broker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.applyLogLevel()
 	ip, err := advertisedIP(cfg.IP1, cfg.BindAddress, net.InterfaceAddrs)
 	if err != nil {
 		return nil, err
@@ -413,7 +415,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		}
 	}
 	// Only a broker that listened may have registered; taking back another one's registration would be wrong.
-	closeIf(b.http != nil, func() error { return b.http.close(ctx) })
+	closeIf(b.http != nil, func() error { return b.http.Close(ctx) })
 	closeIf(b.server != nil, func() error { b.register.Unregister(ctx); return nil })
 	closeIf(b.server != nil, func() error { return b.server.Close(ctx) })
 	b.services.stop()

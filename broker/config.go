@@ -10,6 +10,7 @@ import (
 	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/processor"
+	"github.com/apogee-mq/apogee/remoting/web"
 )
 
 // Config is what a broker.conf, the environment and the flags say. The zero value is unusable; start from DefaultConfig.
@@ -29,6 +30,9 @@ type Config struct {
 	Role         string
 	Permission   int32
 	RegionID     string
+	// LogLevel is debug, info, warn or error; empty leaves Level as it is. Level, if set, is what the log obeys.
+	LogLevel string
+	Level    *slog.LevelVar
 	// NamesrvAddrs is the name servers' list, addresses separated by ";".
 	NamesrvAddrs   string
 	RegisterPeriod time.Duration
@@ -171,7 +175,7 @@ func DefaultConfig() Config {
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000, MaxLMQs: 20000, ExtSegmentBytes: 48 << 20, FilterConsumers: 32, FilterErrorPercent: 20,
 		Auth:             auth.Config{Home: os.Getenv("ROCKETMQ_HOME"), Audit: true},
-		HTTP:             HTTPConfig{Exporter: exporterNone, Port: 5557},
+		HTTP:             HTTPConfig{Config: web.Config{Port: 5557}, Exporter: exporterNone},
 		NetConfig:        defaultNetConfig(),
 		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(), ScrubConfig: defaultScrubConfig(),
 	}
@@ -217,6 +221,17 @@ func (c *Config) Apply(source string, settings []codec.Setting, log *slog.Logger
 		log.Warn("unknown setting is ignored", "from", source, "key", s.Key)
 	}
 	return nil
+}
+
+// applyLogLevel makes the log obey LogLevel.
+func (c *Config) applyLogLevel() {
+	if c.Level == nil || c.LogLevel == "" {
+		return
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err == nil {
+		c.Level.Set(level)
+	}
 }
 
 // validate refuses what cannot work, before anything is touched.

@@ -22,6 +22,7 @@ var keyTable = withNetKeys(auth.AddKeys(codec.SettingKeys[Config]{
 	"brokerRole":        codec.OneOfKey(func(c *Config) *string { return &c.Role }, "ASYNC_MASTER", "SYNC_MASTER", "SLAVE"),
 	"brokerPermission":  codec.LiveKey(codec.NumberKey(func(c *Config) *int32 { return &c.Permission }, 0, 15)),
 	"regionId":          codec.TextKey(func(c *Config) *string { return &c.RegionID }),
+	"logLevel":          codec.LiveKey(codec.OneOfKey(func(c *Config) *string { return &c.LogLevel }, "", "debug", "info", "warn", "error")),
 	"namesrvAddr":       codec.TextKey(func(c *Config) *string { return &c.NamesrvAddrs }),
 
 	"registerNameServerPeriod":        millis(func(c *Config) *time.Duration { return &c.RegisterPeriod }),

@@ -18,13 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting/web"
 )
 
 // openMetrics opens a broker that serves metrics on a free port.
 func openMetrics(t *testing.T, change func(*Config)) *Broker {
 	t.Helper()
 	cfg := testConfig(t, t.TempDir())
-	cfg.HTTP = HTTPConfig{Exporter: exporterProm, Host: "127.0.0.1"}
+	cfg.HTTP = HTTPConfig{Config: web.Config{Host: "127.0.0.1"}, Exporter: exporterProm}
 	if change != nil {
 		change(&cfg)
 	}
@@ -129,7 +130,7 @@ func TestMetricsPortInUse(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	cfg := testConfig(t, t.TempDir())
-	cfg.HTTP = HTTPConfig{Exporter: exporterProm, Host: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}
+	cfg.HTTP = HTTPConfig{Exporter: exporterProm, Config: web.Config{Host: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}}
 	_, err = Open(cfg, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "metricsPromExporterPort")
 	require.ErrorContains(t, err, taken.Addr().String())
@@ -143,7 +144,7 @@ func TestMetricsPortInUse(t *testing.T) {
 func TestStopWithAnOpenScrape(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, t.TempDir())
-	cfg.HTTP = HTTPConfig{Exporter: exporterProm, Host: "127.0.0.1"}
+	cfg.HTTP = HTTPConfig{Config: web.Config{Host: "127.0.0.1"}, Exporter: exporterProm}
 	b := openBroker(t, cfg)
 	conn, err := net.Dial("tcp", b.HTTPAddr().String())
 	require.NoError(t, err)
@@ -153,4 +154,15 @@ func TestStopWithAnOpenScrape(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	require.NoError(t, b.Close(ctx))
+}
+
+func TestLogLevelChangesWhileRunning(t *testing.T) {
+	t.Parallel()
+	level := new(slog.LevelVar)
+	b := openMetrics(t, func(cfg *Config) { cfg.Level, cfg.LogLevel = level, "warn" })
+	require.Equal(t, slog.LevelWarn, level.Level())
+	require.NoError(t, b.updateConfig([]byte("logLevel=debug")))
+	require.Equal(t, slog.LevelDebug, level.Level())
+	require.Error(t, b.updateConfig([]byte("logLevel=loud")))
+	require.Equal(t, slog.LevelDebug, level.Level())
 }

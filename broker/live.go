@@ -66,6 +66,7 @@ func (b *Broker) updateConfig(text []byte) error {
 	if b.timer != nil {
 		b.timer.Pause(next.TimerStopEnqueue, next.TimerStopDequeue)
 	}
+	next.applyLogLevel()
 	b.topics.SetAutoCreate(next.AutoCreateTopic)
 	b.groups.SetAutoCreate(next.AutoCreateGroup)
 	if reregister {

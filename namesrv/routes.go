@@ -593,3 +593,12 @@ func (r *routes) systemTopics() *codec.TopicList {
 	}
 	return list
 }
+
+// routeSizes are how much there is of what the routes hold.
+type routeSizes struct{ brokers, names, clusters, topics int }
+
+func (r *routes) sizes() routeSizes {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return routeSizes{len(r.lives), len(r.brokers), len(r.clusters), len(r.topics)}
+}

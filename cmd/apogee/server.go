@@ -71,6 +71,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if err != nil {
 		return startError{err}
 	}
+	cfg.HTTP.Collectors = append(cfg.HTTP.Collectors, ns.Collector())
 	b, err := broker.Open(cfg, log)
 	if err != nil {
 		return startError{errors.Join(err, closeWithin(ns.Close))}
@@ -95,6 +96,7 @@ func (f *serverFlags) brokerConfig(cmd *cobra.Command, log *slog.Logger) (broker
 	if err := f.set.apply(load); err != nil {
 		return cfg, err
 	}
+	f.logFlags.broker(cmd, &cfg)
 	if cmd.Flags().Changed("data") {
 		cfg.StoreRoot, cfg.CommitLogDir = f.data, ""
 	}

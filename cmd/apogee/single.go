@@ -90,6 +90,7 @@ func brokerCommand() *cobra.Command {
 			if err := set.apply(load); err != nil {
 				return err
 			}
+			f.broker(cmd, &cfg)
 			if namesrvs != "" {
 				cfg.NamesrvAddrs = namesrvs
 			}
