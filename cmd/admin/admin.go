@@ -49,7 +49,9 @@ func families() []family {
 		{"Name servers", namesrvCommands()},
 		{"Controllers and containers", slices.Concat(controllerCommands(), containerCommands())},
 		{"Users and their rights", slices.Concat(userCommands(), aclCommands())},
-		{"Messages", messageCommands()},
+		{"Consumer groups and clients", slices.Concat(groupCommands(), consumerCommands(), offsetCommands())},
+		{"Messages", slices.Concat(messageCommands(), queryCommands(), printCommands())},
+		{"Exports", exportCommands()},
 	}
 }
 
