@@ -93,6 +93,10 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.CleanUnusedTopic, Pool: remoting.PoolAdmin, Handler: p.cleanTopics},
 		{Code: codec.DeleteExpiredCommitLog, Pool: remoting.PoolAdmin, Handler: p.cleanLog},
 		{Code: codec.QueryConsumeQueue, Pool: remoting.PoolAdmin, Handler: p.consumeQueue},
+		{Code: codec.GetBrokerHAStatus, Pool: remoting.PoolAdmin, Handler: p.haStatus},
+		{Code: codec.ResetMasterFlushOffset, Pool: remoting.PoolAdmin, Handler: p.nothingToDo},
+		{Code: codec.GetBrokerEpochCache, Pool: remoting.PoolAdmin, Handler: p.epochCache},
+		{Code: codec.PopRollback, Pool: remoting.PoolAdmin, Handler: p.nothingToDo},
 	}...)
 }
 
