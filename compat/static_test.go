@@ -23,6 +23,7 @@ func mqadmin(t *testing.T, tg *Target, args ...string) string {
 	}
 	cmd := exec.Command("java", append([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1", "-Duser.home=" + home, "-Djava.io.tmpdir=" + home,
 		"-cp", filepath.Join(lib, "*"), "org.apache.rocketmq.tools.command.MQAdminStartup"}, append(args, "-n", tg.Namesrv())...)...)
+	cmd.Dir = home // some commands write files
 	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME="+home, "NAMESRV_ADDR=")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
