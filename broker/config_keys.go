@@ -73,6 +73,8 @@ var keyTable = withNetKeys(auth.AddKeys(codec.SettingKeys[Config]{
 	"popPollingMapExpireTimeSeconds":     codec.DurationKey(func(c *Config) *time.Duration { return &c.Pop.PopPollingExpire }, time.Second, 0),
 	"enablePopMessageThreshold":          codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Pop.PopThreshold })),
 	"popInflightMessageThreshold":        codec.LiveKey(codec.NumberKey(func(c *Config) *int64 { return &c.Pop.PopInFlightThreshold }, 0, 1<<62)),
+	"useMessageFilterForNotification":    codec.LiveKey(codec.BoolKey(func(c *Config) *bool { return &c.Pop.NoticeFilter })),
+	"maxMessageFilterNumForNotification": codec.LiveKey(codec.NumberKey(func(c *Config) *int32 { return &c.Pop.NoticeFilterMax }, 0, 4096)),
 	"reviveQueueNum":                     codec.NumberKey(func(c *Config) *int32 { return &c.ReviveQueueNum }, 1, 1024),
 	"defaultMessageRequestMode":          codec.LiveKey(codec.OneOfKey(func(c *Config) *string { return &c.Pop.RequestMode }, "PULL", "POP")),
 	"defaultPopShareQueueNum":            codec.LiveKey(codec.NumberKey(func(c *Config) *int32 { return &c.Pop.PopShareQueueNum }, -1, 1<<30)),

@@ -31,6 +31,8 @@ type PopCheckpoint struct {
 	Topic        string `json:"t"`
 	// RePutTimes counts how often Java wrote the checkpoint again, as text.
 	RePutTimes string `json:"rp"`
+	// Suspend says that the delivery does not count as a consumption. Java has it from 5.5.0 on; it is left out when false.
+	Suspend bool `json:"sp"`
 }
 
 // PopAck is the body of an ack or batch ack record. Apache: AckMsg, BatchAckMsg.
@@ -69,6 +71,9 @@ func AppendPopCheckpoint(dst []byte, c *PopCheckpoint) []byte {
 		dst = appendKeyText(append(dst, ','), "rp", c.RePutTimes)
 	}
 	dst = appendKeyInt(append(dst, ','), "so", c.StartOffset)
+	if c.Suspend {
+		dst = append(dst, `,"sp":true`...)
+	}
 	return append(appendKeyText(append(dst, ','), "t", c.Topic), '}')
 }
 

@@ -174,6 +174,9 @@ type NotificationHeader struct {
 	BornMs    int64  `field:"bornTime"`
 	Order     bool   `field:"order"`
 	AttemptID string `field:"attemptId"`
+	// ExpressionType and Expression are what the group filters by; empty for everything.
+	ExpressionType string `field:"expType"`
+	Expression     string `field:"exp"`
 }
 
 // NotificationResponse is the custom header of the answer to NOTIFICATION. Apache: NotificationResponseHeader.

@@ -15,7 +15,13 @@ import (
 // mqadmin runs a command of Apache's tools against the target's name server.
 func mqadmin(t *testing.T, tg *Target, args ...string) string {
 	t.Helper()
-	lib, err := stackJars()
+	return mqadminOf(t, stackVersion(), tg, args...)
+}
+
+// mqadminOf is mqadmin of a release.
+func mqadminOf(t *testing.T, version string, tg *Target, args ...string) string {
+	t.Helper()
+	lib, err := stackJarsOf(version)
 	require.NoError(t, err)
 	home := t.TempDir()
 	if tg.as != nil {
@@ -27,7 +33,13 @@ func mqadmin(t *testing.T, tg *Target, args ...string) string {
 	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME="+home, "NAMESRV_ADDR=")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return string(out)
+	var said strings.Builder
+	for line := range strings.Lines(string(out)) {
+		if !strings.Contains(line, " |-") { // what the logging says of itself
+			said.WriteString(line)
+		}
+	}
+	return said.String()
 }
 
 // startPair runs two brokers, both at the name server of the first.

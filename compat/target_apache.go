@@ -19,11 +19,11 @@ func stackVersion() string {
 	return stackRelease
 }
 
-var stack struct {
-	once sync.Once
-	dir  string
-	err  error
-}
+// stacks are the folders of jars that were resolved, by release.
+var stacks = struct {
+	sync.Mutex
+	dirs map[string]string
+}{dirs: map[string]string{}}
 
 // JavaMissing says why Java parts of the suite cannot run, or nil when java and mvn are there.
 func JavaMissing() error {
@@ -36,12 +36,23 @@ func JavaMissing() error {
 }
 
 // stackJars is a folder with the jars of Apache's servers, resolved once into the user's cache.
-func stackJars() (string, error) {
-	stack.once.Do(func() { stack.dir, stack.err = resolveStack() })
-	return stack.dir, stack.err
+func stackJars() (string, error) { return stackJarsOf(stackVersion()) }
+
+// stackJarsOf is stackJars for a release.
+func stackJarsOf(version string) (string, error) {
+	stacks.Lock()
+	defer stacks.Unlock()
+	if dir := stacks.dirs[version]; dir != "" {
+		return dir, nil
+	}
+	dir, err := resolveStack(version)
+	if err == nil {
+		stacks.dirs[version] = dir
+	}
+	return dir, err
 }
 
-func resolveStack() (string, error) {
+func resolveStack(version string) (string, error) {
 	if err := JavaMissing(); err != nil {
 		return "", err
 	}
@@ -53,7 +64,6 @@ func resolveStack() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the cache folder: %w", err)
 	}
-	version := stackVersion()
 	lib := filepath.Join(cache, "apogee-compat", "rocketmq-"+version)
 	complete := filepath.Join(lib, ".complete")
 	if _, err := os.Stat(complete); err == nil {

@@ -226,7 +226,7 @@ func (p *Processor) changeInvisible(req *remoting.Request) (*codec.Command, erro
 	}
 	defer q.Unlock()
 	nowMs := p.opts.Now().UnixMilli()
-	popTimeMs, err := q.Extend(r.StartOffset, r.PopTimeMs, h.QueueOffset, nowMs, h.InvisibleMs, req.Inline())
+	popTimeMs, err := q.Extend(r.StartOffset, r.PopTimeMs, h.QueueOffset, nowMs, h.InvisibleMs, h.Suspend, req.Inline())
 	switch {
 	case errors.Is(err, store.ErrNotFound) && p.popping.state.MayBeForeign(r.PopTimeMs) && req.Inline():
 		return nil, remoting.ErrHandOver

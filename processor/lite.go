@@ -226,22 +226,28 @@ func (g *liteGroup) choose(except *liteClient, nowMs int64) *liteSub {
 		return g.subs[0]
 	}
 	first := int(g.turn.Add(1)) % len(g.subs)
-	lately := -1
+	if s := g.lively(first, except, nowMs); s != nil {
+		return s
+	}
+	if g.subs[first].client == except {
+		first++
+	}
+	return g.subs[first%len(g.subs)]
+}
+
+// lively returns a client that waits, or else one that popped lately; nil when there is none.
+func (g *liteGroup) lively(first int, except *liteClient, nowMs int64) (lately *liteSub) {
 	for i := range g.subs {
-		at := (first + i) % len(g.subs)
-		c := g.subs[at].client
+		s := g.subs[(first+i)%len(g.subs)]
 		switch {
-		case c == except:
-		case c.waits():
-			return g.subs[at]
-		case lately < 0 && nowMs-c.usedMs.Load() < liteIdle.Milliseconds():
-			lately = at
+		case s.client == except:
+		case s.client.waits():
+			return s
+		case lately == nil && nowMs-s.client.usedMs.Load() < liteIdle.Milliseconds():
+			lately = s
 		}
 	}
-	if lately >= 0 {
-		return g.subs[lately]
-	}
-	return g.subs[first]
+	return lately
 }
 
 // client returns a client of a group and what that group takes all of; nil when nothing is known of it.

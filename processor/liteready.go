@@ -115,7 +115,7 @@ func (w *liteWild) waiting() *liteClient {
 	return nil
 }
 
-// passOn gives the ready topics of clients that have been silent to others of their groups.
+// passOn gives the ready topics of clients that have been silent to others of their groups that have not.
 func (l *lites) passOn(now time.Time) {
 	beforeMs := now.Add(-liteIdle).UnixMilli()
 	l.mu.RLock()
@@ -124,17 +124,16 @@ func (l *lites) passOn(now time.Time) {
 		if c.usedMs.Load() > beforeMs || c.waits() {
 			continue
 		}
-		l.passOnLocked(c)
+		l.passOnLocked(c, now.UnixMilli())
 	}
 }
 
-// passOnLocked gives the ready topics of a client to others that subscribe to them.
-func (l *lites) passOnLocked(c *liteClient) {
+func (l *lites) passOnLocked(c *liteClient, nowMs int64) {
 	c.mu.Lock()
 	var others []*liteSub
 	for s := c.first; s != nil; {
 		next := s.next
-		if g := s.topic.group(c.group); g != nil && len(g.subs) > 1 {
+		if g := s.topic.group(c.group); g != nil && g.lively(0, c, nowMs) != nil {
 			c.takeLocked(s)
 			others = append(others, s)
 		}

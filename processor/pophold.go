@@ -332,7 +332,7 @@ func (h *popHold) takeForLocked(g *waitGroup, taken *parkedPop, queueID int32, a
 		}
 		for pp := q.first; pp != nil; {
 			next := pp.next
-			if pp.notify || !popTaken && pp.wants(a) {
+			if pp.notify && queueID == allQueues || (pp.notify || !popTaken) && pp.wants(a) { // retry topics have no tags to notify of
 				popTaken = popTaken || !pp.notify
 				h.takeLocked(pp)
 				pp.nextTaken, taken = taken, pp

@@ -11,7 +11,8 @@ import (
 // Behavior:
 // * A peek reads like a pop, the retry topic in one of five cases first, else last; nothing becomes invisible and no offset moves.
 // * A notification is answered when there is something to pop, or when its time is over: hasMsg says which. Too many are parked:
-//   pollingFull.
+//   pollingFull. One with a tag expression looks at the tags of what is there, while that is less than
+//   maxMessageFilterNumForNotification; retry topics are not filtered.
 //
 // Apache: PeekMessageProcessor, NotificationProcessor, PollingInfoProcessor.
 
@@ -161,14 +162,21 @@ func (p *Processor) notification(req *remoting.Request) (*codec.Command, error) 
 	}
 	head := codec.PopHeader{Group: []byte(h.Group), Topic: []byte(h.Topic), QueueID: h.QueueID, PollMs: h.PollMs, BornMs: h.BornMs,
 		Order: h.Order, AttemptID: []byte(h.AttemptID)}
+	if p.live().NoticeFilter {
+		head.ExpressionType, head.Expression = []byte(h.ExpressionType), []byte(h.Expression)
+	}
 	topic, err := p.popTopic(head.Group, head.Topic, h.QueueID, req.Conn)
 	if err != nil {
 		return nil, err
 	}
+	filters := popCall{pp: p.popping, h: head}
+	if err := filters.filterFrom(false); err != nil {
+		return nil, err
+	}
 	seen := p.popping.arrivals(&head, topic)
-	answer := &codec.NotificationResponse{HasMsg: p.popping.hasMsg(&head, topic)}
+	answer := &codec.NotificationResponse{HasMsg: p.popping.hasMsg(&head, topic, filters.filter)}
 	if !answer.HasMsg {
-		switch p.popping.hold.parkHeader(req, &parkedPop{notify: true}, &head) {
+		switch p.popping.hold.parkHeader(req, &parkedPop{notify: true, filter: filters.filter, sql: filters.sql != nil}, &head) {
 		case codec.Success:
 			if p.popping.arrivals(&head, topic) != seen {
 				p.popping.hold.wakeNotices(head.Topic, head.Group)
@@ -184,13 +192,30 @@ func (p *Processor) notification(req *remoting.Request) (*codec.Command, error) 
 }
 
 // hasMsg reports whether a pop would find something, as far as offsets tell.
-func (pp *popping) hasMsg(h *codec.PopHeader, topic *codec.TopicConfig) (has bool) {
+func (pp *popping) hasMsg(h *codec.PopHeader, topic *codec.TopicConfig, filter *store.TagFilter) (has bool) {
 	look := noticeCall{p: pp.p, group: h.Group, topic: h.Topic, order: h.Order, attemptID: h.AttemptID}
-	look.each(topic, h.QueueID, func(name []byte, topic string, queueID int32, _ byte) bool {
-		has = !look.blocked(name, queueID) && pp.p.store.MaxQueueOffset(topic, queueID) > look.begin(name, topic, queueID)
+	look.each(topic, h.QueueID, func(name []byte, topic string, queueID int32, kind byte) bool {
+		if look.blocked(name, queueID) {
+			return true
+		}
+		from, end := look.begin(name, topic, queueID), pp.p.store.MaxQueueOffset(topic, queueID)
+		has = end > from
+		if has && filter != nil && kind == codec.PopNormal && end-from < int64(pp.p.live().NoticeFilterMax) {
+			has = pp.matches(filter, topic, queueID, from, end)
+		}
 		return !has
 	})
 	return has
+}
+
+// matches reports whether one of the messages from one queue offset to another passes a filter as far as its tag tells.
+func (pp *popping) matches(filter *store.TagFilter, topic string, queueID int32, from, end int64) bool {
+	for ; from < end; from++ {
+		if _, _, tagsCode, ok := pp.p.store.QueueEntry(topic, queueID, from); ok && filter.Match(tagsCode) {
+			return true
+		}
+	}
+	return false
 }
 
 // notifyAgain answers a notification that was woken, or parks it again when another was faster.
@@ -202,7 +227,7 @@ func (pp *popping) notifyAgain(parked *parkedPop) {
 		return
 	}
 	resp := parked.reply.Response(codec.Success)
-	resp.Remark, resp.Header = unsetRemark, &codec.NotificationResponse{HasMsg: pp.hasMsg(&parked.h, topic)}
+	resp.Remark, resp.Header = unsetRemark, &codec.NotificationResponse{HasMsg: pp.hasMsg(&parked.h, topic, parked.filter)}
 	pp.hold.reply(parked, resp)
 }
 

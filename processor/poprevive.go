@@ -8,7 +8,8 @@ import (
 	"github.com/apogee-mq/apogee/store"
 )
 
-// What POP delivered and nobody acknowledged in time: it becomes visible again by the group's retry topic, one consumption more.
+// What POP delivered and nobody acknowledged in time: it becomes visible again by the group's retry topic, one consumption more
+// unless the client changed its invisible time with suspend=true.
 //
 // Apache: PopReviveService.
 
@@ -79,6 +80,9 @@ func (pp *popping) reviveMessage(due *store.PopDue, queueOffset int64) error {
 		Topic: topic, Flag: record.Flag, SysFlag: record.SysFlag &^ (codec.SysBornHostV6 | codec.SysStoreHostV6),
 		ReconsumeTimes: record.ReconsumeTimes + 1, BornTimestampMs: record.BornTimestampMs, BornHost: p.opts.StoreHost, Body: record.Body,
 		Properties: record.Properties,
+	}
+	if due.Suspend {
+		m.ReconsumeTimes = record.ReconsumeTimes
 	}
 	if _, ok := codec.Property(record.Properties, codec.PropFirstPopTime); !ok || record.ReconsumeTimes == 0 {
 		m.Properties = codec.AppendPropertiesWithout(make([]byte, 0, len(record.Properties)+48), record.Properties, codec.PropFirstPopTime)

@@ -27,6 +27,9 @@ type PopSettings struct {
 	// PopThreshold stops pops of a queue with more than PopInFlightThreshold messages of the group in flight.
 	PopThreshold         bool
 	PopInFlightThreshold int64
+	// NoticeFilter lets notifications filter by tags, of less than NoticeFilterMax messages in a queue.
+	NoticeFilter    bool
+	NoticeFilterMax int32
 	// RequestMode, PULL or POP, and PopShareQueueNum hold for groups of which SET_MESSAGE_REQUEST_MODE said nothing. Without
 	// ServerLoadBalancer every client is assigned all queues.
 	RequestMode        string
@@ -39,6 +42,6 @@ func DefaultPopSettings() PopSettings {
 	return PopSettings{
 		TimerWheel: true, PriorityOrderAsc: true, PopRetryPercent: 20, PopReadRetryV1: true, PopInitByMemory: true, PopPollingSize: 1024, MaxPopPolling: 100_000,
 		PopPollingMapSize: 100_000, PopPollingExpire: 10 * time.Minute, PopInFlightThreshold: 10_000,
-		RequestMode: "PULL", PopShareQueueNum: -1, ServerLoadBalancer: true,
+		NoticeFilter: true, NoticeFilterMax: 64, RequestMode: "PULL", PopShareQueueNum: -1, ServerLoadBalancer: true,
 	}
 }

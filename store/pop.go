@@ -155,6 +155,8 @@ type popCheckpoint struct {
 	recovered bool
 	// foreign says that Java's timer may still hold acks of it.
 	foreign bool
+	// suspend says that it does not count as a consumption.
+	suspend bool
 	reputs  int32
 
 	// popLog.mu guards what follows.
@@ -461,8 +463,8 @@ func (q *PopQueue) drop(c *popCheckpoint) {
 
 // Extend makes one message of a delivery invisible for another time, from nowMs on: a new delivery of that message is written,
 // then the old one acknowledged. It returns the new delivery's time. ErrNotFound as in Ack, also for a message that is
-// acknowledged.
-func (q *PopQueue) Extend(startOffset, popTimeMs, queueOffset, nowMs, invisibleMs int64, hotOnly bool) (popTime int64, err error) {
+// acknowledged. With suspend the new delivery does not count as a consumption.
+func (q *PopQueue) Extend(startOffset, popTimeMs, queueOffset, nowMs, invisibleMs int64, suspend, hotOnly bool) (popTime int64, err error) {
 	old := q.checkpoints[popKey{startOffset, popTimeMs}]
 	if old == nil || old.reviving {
 		return 0, ErrNotFound
@@ -477,7 +479,7 @@ func (q *PopQueue) Extend(startOffset, popTimeMs, queueOffset, nowMs, invisibleM
 		key.popTimeMs++
 	}
 	c := p.newCheckpoint(q, key, invisibleMs)
-	c.log, c.count = old.log, 1
+	c.log, c.count, c.suspend = old.log, 1, suspend
 	if err := q.append(c, hotOnly); err != nil {
 		p.recycle(c)
 		return 0, err

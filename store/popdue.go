@@ -16,6 +16,8 @@ type PopDue struct {
 	QueueOffsets []int64
 	// Recovered says that an earlier process may have made some of them visible already.
 	Recovered bool
+	// Suspend says that the delivery does not count as a consumption.
+	Suspend bool
 
 	key   popKey
 	queue *PopQueue
@@ -85,7 +87,7 @@ func (q *PopQueue) takeDue(key popKey, d *PopDue) bool {
 	c.log.mu.Unlock()
 	c.reviving = true
 	*d = PopDue{
-		Topic: q.group.Topic, Group: q.group.Group, QueueID: q.id, PopTimeMs: c.popTimeMs, DueMs: c.dueMs, Recovered: c.recovered,
+		Topic: q.group.Topic, Group: q.group.Group, QueueID: q.id, PopTimeMs: c.popTimeMs, DueMs: c.dueMs, Recovered: c.recovered, Suspend: c.suspend,
 		QueueOffsets: d.QueueOffsets[:0], key: key, queue: q,
 	}
 	for i := range int(c.count) {

@@ -159,7 +159,7 @@ func (p *Pop) checkpointRecord(w *popScratch, c *popCheckpoint) {
 	q := c.queue
 	body := codec.PopCheckpoint{
 		Acked: int32(c.acked), BrokerName: p.opts.BrokerName, Group: q.group.Group, InvisibleMs: c.invisibleMs, Count: c.count,
-		PopTimeMs: c.popTimeMs, QueueID: q.id, StartOffset: c.startOffset, Topic: q.group.Topic, Diffs: c.diffs,
+		PopTimeMs: c.popTimeMs, QueueID: q.id, StartOffset: c.startOffset, Topic: q.group.Topic, Diffs: c.diffs, Suspend: c.suspend,
 	}
 	if c.reputs > 0 {
 		body.RePutTimes = strconv.Itoa(int(c.reputs))

@@ -139,7 +139,7 @@ func (p *Pop) applyCheckpoint(l *popLog, m *codec.Message, body *codec.PopCheckp
 		return
 	}
 	c := p.newCheckpoint(q, key, body.InvisibleMs)
-	c.log, c.count, c.reviveOffset, c.recovered, c.foreign = l, body.Count, m.QueueOffset, true, foreign
+	c.log, c.count, c.reviveOffset, c.recovered, c.foreign, c.suspend = l, body.Count, m.QueueOffset, true, foreign, body.Suspend
 	c.reputs, _ = parseReputs(body.RePutTimes)
 	for i, diff := range body.Diffs {
 		if int(diff) != i {
