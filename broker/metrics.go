@@ -46,6 +46,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.clients(s)
 	m.lag(s)
 	m.liteLag(s)
+	m.creates(s)
 	m.remoting(s)
 	m.b.guard.Denied(func(cause string, n int64) { s.counter("apogee_auth_denied_total", n, cause) })
 }
@@ -257,6 +258,23 @@ func (m *metrics) liteLag(s series) {
 			s.gauge("rocketmq_consumer_lag_latency_milliseconds", float64(l.Latency.Milliseconds()), labels...)
 		}
 	})
+}
+
+// creates shows how long it took to create topics and groups. Apache: AdminBrokerProcessor.
+func (m *metrics) creates(s series) {
+	ends := make([]float64, len(processor.CreateSteps))
+	for i, end := range processor.CreateSteps {
+		ends[i] = float64(end.Milliseconds())
+	}
+	status := map[bool]string{false: "success", true: "failure"}
+	for _, c := range m.b.processor.TopicCreateTimes() {
+		s.histogram("rocketmq_topic_create_execution_time_milliseconds", float64(c.Sum)/float64(time.Millisecond), ends, c.Steps[:],
+			status[c.Failed], strconv.FormatBool(c.System))
+	}
+	for _, c := range m.b.processor.GroupCreateTimes() {
+		s.histogram("rocketmq_consumer_group_create_execution_time_milliseconds", float64(c.Sum)/float64(time.Millisecond), ends, c.Steps[:],
+			status[c.Failed])
+	}
 }
 
 func (m *metrics) remoting(s series) {

@@ -44,6 +44,8 @@ var families = []struct{ name, labels, help string }{
 	{"rocketmq_pop_revive_retry_messages_total", "consumer_group topic put_status", "Messages that were not acknowledged in time and went to a retry topic"},
 	{"rocketmq_pop_revive_lag_milliseconds", "queue_id", "Records of a revive queue that are not done with, whatever Java's name for it says"},
 	{"rocketmq_pop_revive_latency_milliseconds", "queue_id", "How long the oldest delivery whose time is over has been so"},
+	{"rocketmq_topic_create_execution_time_milliseconds", "invocation_status is_system", "Requests to create or change topics"},
+	{"rocketmq_consumer_group_create_execution_time_milliseconds", "invocation_status", "Requests to create or change groups"},
 	{"rocketmq_rpc_latency_milliseconds", "request_code response_code is_long_polling protocol_type result", "From the arrival of requests to their answers"},
 
 	{"apogee_parked_pulls", "", "Pulls that wait for messages"},

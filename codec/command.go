@@ -2,9 +2,9 @@
 // and message records. It does no I/O and starts no goroutine.
 package codec
 
-// Version is the MQVersion ordinal that every command of this server carries: V5_4_0, the release whose behaviour is
-// followed. Clients gate features on it.
-const Version int32 = 493
+// Version is the MQVersion ordinal that every command of this server carries: V5_5_0, the newest release whose requests are
+// served. Clients gate features on it, none of them on a release after 5.3.1.
+const Version int32 = 513
 
 // Language is the language code of a command's sender. Apache: LanguageCode.
 type Language uint8

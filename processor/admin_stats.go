@@ -23,7 +23,7 @@ import (
 // Apache: AdminBrokerProcessor, StoreStatsService, BrokerStats.
 
 const (
-	versionDesc = "V5_4_0"
+	versionDesc = "V5_5_0"
 	// sampleCount samples, one in 10 s, span 600 s.
 	sampleCount = 61
 	// maxQueueEntries bounds the entries of one answer to QUERY_CONSUME_QUEUE.

@@ -24,6 +24,9 @@ type Stats struct {
 	// were not in time and went to a retry topic.
 	Pops, PopsMissed, Acks, PopsRevived atomic.Int64
 
+	// topicCreates and groupCreates are how long it takes to create or change them.
+	topicCreates, groupCreates createTimes
+
 	history history
 	traffic *traffic
 }

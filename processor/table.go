@@ -48,8 +48,8 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.QueryMessage, Pool: remoting.PoolAdmin, Handler: p.queryMessage},
 		{Code: codec.ViewMessageByID, Pool: remoting.PoolAdmin, Handler: p.viewMessage},
 
-		{Code: codec.UpdateAndCreateTopic, Pool: remoting.PoolAdmin, Handler: p.createTopic},
-		{Code: codec.UpdateAndCreateTopicList, Pool: remoting.PoolAdmin, Handler: p.createTopics},
+		{Code: codec.UpdateAndCreateTopic, Pool: remoting.PoolAdmin, Handler: p.timed(&p.stats.topicCreates, p.createTopic)},
+		{Code: codec.UpdateAndCreateTopicList, Pool: remoting.PoolAdmin, Handler: p.timed(&p.stats.topicCreates, p.createTopics)},
 		{Code: codec.UpdateAndCreateStaticTopic, Pool: remoting.PoolAdmin, Handler: p.createStaticTopic},
 		{Code: codec.DeleteTopicInBroker, Pool: remoting.PoolAdmin, Handler: p.deleteTopic},
 		{Code: codec.GetTopicConfig, Pool: remoting.PoolAdmin, Handler: p.topicConfig},
@@ -58,8 +58,8 @@ func (p *Processor) VIPTable() []remoting.Entry {
 		{Code: codec.QueryTopicConsumeByWho, Pool: remoting.PoolAdmin, Handler: p.groupsOfTopic},
 		{Code: codec.GetSystemTopicListFromBroker, Pool: remoting.PoolAdmin, Handler: p.systemTopics},
 
-		{Code: codec.UpdateAndCreateSubscriptionGroup, Pool: remoting.PoolAdmin, Handler: p.createGroup},
-		{Code: codec.UpdateAndCreateSubscriptionGroupList, Pool: remoting.PoolAdmin, Handler: p.createGroups},
+		{Code: codec.UpdateAndCreateSubscriptionGroup, Pool: remoting.PoolAdmin, Handler: p.timed(&p.stats.groupCreates, p.createGroup)},
+		{Code: codec.UpdateAndCreateSubscriptionGroupList, Pool: remoting.PoolAdmin, Handler: p.timed(&p.stats.groupCreates, p.createGroups)},
 		{Code: codec.DeleteSubscriptionGroup, Pool: remoting.PoolAdmin, Handler: p.deleteGroup},
 		{Code: codec.GetSubscriptionGroupConfig, Pool: remoting.PoolAdmin, Handler: p.groupConfig},
 		{Code: codec.GetAllSubscriptionGroupConfig, Pool: remoting.PoolAdmin, Handler: p.allGroups},

@@ -14,7 +14,7 @@ import (
 )
 
 // protocolName is the release of Apache RocketMQ that clients are told, codec.Version by name.
-const protocolName = "V5_4_0"
+const protocolName = "V5_5_0"
 
 func versionLine() string {
 	return fmt.Sprintf("Apogee %s (commit %s), RocketMQ protocol %s", version, commit, protocolName)
