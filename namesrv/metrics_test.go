@@ -2,7 +2,10 @@ package namesrv
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -38,4 +41,30 @@ func TestMetricsShowWhatIsThere(t *testing.T) {
 	require.Equal(t, 1.0, values["apogee_namesrv_rpc_latency_milliseconds"])
 	require.Contains(t, values, "apogee_namesrv_topics")
 	require.Contains(t, values, "apogee_namesrv_brokers")
+}
+
+func TestHealthOverHTTP(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	opts := options(t)
+	opts.Now, opts.HTTP.Exporter, opts.HTTP.Host, opts.HTTP.Port, opts.NeedWaitForService = clock.now, exporterProm, "127.0.0.1", 0, true
+	s := open(t, opts)
+	get := func(path string) (int, string) {
+		resp, err := http.Get("http://" + s.HTTPAddr().String() + path)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	code, _ := get("/healthz")
+	require.Equal(t, http.StatusOK, code)
+	code, why := get("/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.Contains(t, why, "needWaitForService")
+	clock.advance(time.Minute)
+	code, _ = get("/readyz")
+	require.Equal(t, http.StatusOK, code)
+	_, text := get("/metrics")
+	require.Contains(t, text, "apogee_namesrv_topics 0")
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/remoting"
+	"github.com/apogee-mq/apogee/remoting/web"
 )
 
 var errExpired = errors.New("namesrv: broker has been silent for too long")
@@ -31,6 +32,7 @@ type Server struct {
 	kv       *kvTable
 	guard    *auth.Guard
 	remoting *remoting.Server
+	http     *web.Server // nil: nothing is served
 
 	stop  context.CancelFunc
 	loops sync.WaitGroup
@@ -78,6 +80,11 @@ func Open(opts Options) (*Server, error) {
 	if s.remoting, err = remoting.Open(serve); err != nil {
 		return nil, fmt.Errorf("name server: %w", err)
 	}
+	if err := s.openHTTP(&opts); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return nil, errors.Join(err, s.remoting.Close(ctx))
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.loops.Go(func() { s.scan(ctx) })
@@ -101,7 +108,7 @@ func (s *Server) Addr() netip.AddrPort { return s.remoting.Addrs()[0] }
 
 // Close stops accepting, answers what is in flight and returns when nothing runs any more.
 func (s *Server) Close(ctx context.Context) error {
-	err := s.remoting.Close(ctx)
+	err := errors.Join(s.http.Close(ctx), s.remoting.Close(ctx))
 	s.stop()
 	s.loops.Wait()
 	return err

@@ -13,15 +13,23 @@ import (
 type NetOptions struct {
 	// TLS has the settings of Apache's TlsSystemConfig.
 	TLS remoting.TLSSettings
+	// HTTP is where metrics and health are served.
+	HTTP HTTPOptions
 	// ProxySources is from whom a PROXY header is believed, as remoting.ParseProxySources reads it. The default is "private".
 	ProxySources string
 }
 
-func defaultNetOptions() NetOptions { return NetOptions{ProxySources: "private"} }
+func defaultNetOptions() NetOptions {
+	return NetOptions{HTTP: defaultHTTPOptions(), ProxySources: "private"}
+}
 
 // netKeys are the keys of NetOptions.
 var netKeys = withTLSKeys(codec.SettingKeys[Options]{
-	"proxyProtocolSources": codec.TextKey(func(o *Options) *string { return &o.ProxySources }),
+	"proxyProtocolSources":    codec.TextKey(func(o *Options) *string { return &o.ProxySources }),
+	"metricsExporterType":     codec.OneOfKey(func(o *Options) *string { return &o.HTTP.Exporter }, "DISABLE", exporterProm),
+	"metricsPromExporterHost": codec.TextKey(func(o *Options) *string { return &o.HTTP.Host }),
+	"metricsPromExporterPort": codec.NumberKey(func(o *Options) *int { return &o.HTTP.Port }, 0, 65535),
+	"pprofEnable":             codec.BoolKey(func(o *Options) *bool { return &o.HTTP.Pprof }),
 })
 
 // withTLSKeys adds the keys of TLS. What the keys are given is remembered, as passwords are not printed.

@@ -25,12 +25,18 @@ const (
 	faqSuffix = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details."
 )
 
+// waiting says that routes are held back, so that brokers have time to register after a start.
+func (s *Server) waiting() bool {
+	settings := s.settings.Load()
+	return settings.NeedWaitForService && s.now().Sub(s.started) < settings.WaitForService
+}
+
 func (s *Server) route(req *remoting.Request) (*codec.Command, error) {
 	topic, ok := req.Field(fieldTopic)
 	if !ok {
 		return nil, noRoute("null") // Java's text for it
 	}
-	if settings := s.settings.Load(); settings.NeedWaitForService && s.now().Sub(s.started) < settings.WaitForService {
+	if s.waiting() {
 		return nil, &codec.Refusal{Code: codec.SystemError, Remark: "name server not ready"}
 	}
 	if zone, ok := zoneOf(req); ok {
