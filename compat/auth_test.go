@@ -269,3 +269,19 @@ func TestPlainAccounts(t *testing.T) {
 		})
 	}
 }
+
+// In one process the name server checks with the broker's users, those too that are created later.
+func TestAuthInOneProcess(t *testing.T) {
+	if needTarget(t) != Apogee {
+		t.Skip("servers of Apache do not run in one process")
+	}
+	tg := onOwn(t, Secured(), InOneProcess())
+	p, err := callOnce(tg.Namesrv(), codeGetRoute, ext("topic", "TBW102"), nil)
+	require.NoError(t, err)
+	require.Equal(t, "username cannot be null.", p.Remark)
+	u := user(t, tg, "reader", "Topic:TBW102 Sub Allow")
+	u.ok(t, tg.Namesrv(), codeGetRoute, ext("topic", "TBW102"), nil)
+	u.refused(t, tg.Namesrv(), "User:reader has no permission to access Topic:Other from 127.0.0.1, no matched policies.", codeGetRoute, ext("topic", "Other"), nil)
+	u.refused(t, tg.Namesrv(), "User:reader has no permission to access Cluster:"+tg.ClusterName+" from 127.0.0.1, no matched policies.",
+		codeUpdateNamesrvConfig, nil, []byte("enableTopicList=false\n"))
+}
