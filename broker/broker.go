@@ -319,7 +319,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 func (b *Broker) registrarOptions(cfg Config) RegistrarOptions {
 	return RegistrarOptions{
 		Cluster: cfg.ClusterName, Broker: cfg.Name, BrokerID: cfg.ID, Addr: b.Addr.String(), HAAddr: haAddr(cfg, b.Addr.Addr()),
-		Namesrvs: cfg.NamesrvAddrs, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed, QueryFirst: !cfg.ForceRegister,
+		Namesrvs: cfg.NamesrvAddrs, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed, QueryFirst: !cfg.ForceRegister, SplitSize: cfg.splitSize(),
 		Topics: b.topicsToRegister, Client: b.client, Logger: b.log,
 	}
 }

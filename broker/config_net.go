@@ -14,15 +14,28 @@ type NetConfig struct {
 	TLS remoting.TLSSettings
 	// ProxySources is from whom a PROXY header is believed, as remoting.ParseProxySources reads it. The key is Apogee's own.
 	ProxySources string
+	// SplitRegistration registers SplitSize topics at a time; without it only what is too long for a frame is split.
+	SplitRegistration bool
+	SplitSize         int
 }
 
-func defaultNetConfig() NetConfig { return NetConfig{ProxySources: "private"} }
+func defaultNetConfig() NetConfig { return NetConfig{ProxySources: "private", SplitSize: 800} }
 
 // withNetKeys adds the keys of NetConfig.
 func withNetKeys(keys codec.SettingKeys[Config]) codec.SettingKeys[Config] {
 	maps.Copy(keys, remoting.TLSKeys(func(c *Config) *remoting.TLSSettings { return &c.TLS }))
 	keys["proxyProtocolSources"] = codec.TextKey(func(c *Config) *string { return &c.ProxySources })
+	keys["enableSplitRegistration"] = codec.BoolKey(func(c *Config) *bool { return &c.SplitRegistration })
+	keys["splitRegistrationSize"] = codec.NumberKey(func(c *Config) *int { return &c.SplitSize }, 2, 1<<20)
 	return keys
+}
+
+// splitSize is the number of topics in a registration, 0 for all that fit.
+func (c *Config) splitSize() int {
+	if !c.SplitRegistration {
+		return 0
+	}
+	return c.SplitSize
 }
 
 // openTLS reads certificates and keys.

@@ -40,6 +40,8 @@ type RegistrarOptions struct {
 	Period time.Duration
 	// Compressed sends the topics as zlib.
 	Compressed bool
+	// SplitSize registers parts of so many topics, one after the other; 0 splits only what is too long for a frame.
+	SplitSize int
 	// QueryFirst asks a name server for the version it holds and registers only when that is another one. Without it, as
 	// Java by default, every period sends all topics.
 	QueryFirst bool
@@ -84,7 +86,8 @@ type namesrvLink struct {
 
 // NewRegistrar returns a registrar that does nothing before Run.
 func NewRegistrar(opts RegistrarOptions) *Registrar {
-	r := &Registrar{opts: opts, progress: make(chan struct{}), body: registerBody{topics: opts.Topics, compressed: opts.Compressed}}
+	r := &Registrar{opts: opts, progress: make(chan struct{}), body: registerBody{topics: opts.Topics, compressed: opts.Compressed,
+		partTopics: opts.SplitSize, maxBytes: registrationBytes}}
 	seen := make(map[string]bool)
 	for _, addr := range strings.Split(opts.Namesrvs, ";") {
 		if addr = strings.TrimSpace(addr); addr != "" && !seen[addr] {
@@ -252,8 +255,6 @@ func (r *Registrar) register(ctx context.Context, l *namesrvLink, changed bool) 
 	if l.left {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, registerWait)
-	defer cancel()
 	changes := r.changes.Load()
 	err := r.send(ctx, l, changed)
 	r.called(l, changes, err)
@@ -271,7 +272,7 @@ func (r *Registrar) register(ctx context.Context, l *namesrvLink, changed bool) 
 }
 
 func (r *Registrar) send(ctx context.Context, l *namesrvLink, changed bool) error {
-	body, version, err := r.body.encoded()
+	bodies, version, err := r.body.encoded()
 	if err != nil {
 		return err
 	}
@@ -281,7 +282,12 @@ func (r *Registrar) send(ctx context.Context, l *namesrvLink, changed bool) erro
 			return err
 		}
 	}
-	return r.call(ctx, l.addr, r.registration(body))
+	for _, body := range bodies {
+		if err := r.callWithin(ctx, l.addr, r.registration(body)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sameVersion asks a name server whether it holds that version of the topics, which is a sign of life too.
@@ -290,6 +296,8 @@ func (r *Registrar) sameVersion(ctx context.Context, addr string, version codec.
 	if err != nil {
 		return false, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, registerWait)
+	defer cancel()
 	resp, err := r.opts.Client.Call(ctx, addr, request(codec.QueryDataVersion, body, &codec.QueryDataVersionHeader{
 		BrokerName: r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, BrokerID: r.opts.BrokerID}))
 	if err != nil {
@@ -314,6 +322,13 @@ func (r *Registrar) unregistration() *codec.Command {
 		BrokerName: r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, BrokerID: r.opts.BrokerID})
 }
 
+// callWithin calls a name server, for as long as one call may take.
+func (r *Registrar) callWithin(ctx context.Context, addr string, c *codec.Command) error {
+	ctx, cancel := context.WithTimeout(ctx, registerWait)
+	defer cancel()
+	return r.call(ctx, addr, c)
+}
+
 // call calls a name server; an answer other than success is an error.
 func (r *Registrar) call(ctx context.Context, addr string, c *codec.Command) error {
 	resp, err := r.opts.Client.Call(ctx, addr, c)
@@ -328,36 +343,4 @@ func (r *Registrar) call(ctx context.Context, addr string, c *codec.Command) err
 
 func request(code int32, body []byte, header any) *codec.Command {
 	return &codec.Command{Code: code, Language: codec.LanguageJava, Version: codec.Version, Header: header, Body: body}
-}
-
-// registerBody is the encoded body of a registration, made once for all name servers and again when the version of the
-// topics is another one.
-type registerBody struct {
-	topics     func() codec.TopicConfigAndMapping
-	compressed bool
-
-	// mu guards the fields below.
-	mu      sync.Mutex
-	made    bool
-	version codec.DataVersion
-	body    []byte
-}
-
-func (b *registerBody) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.made = false
-}
-
-func (b *registerBody) encoded() ([]byte, codec.DataVersion, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if table := b.topics(); !b.made || b.version != table.DataVersion {
-		body, err := codec.EncodeRegisterBrokerBody(&codec.RegisterBrokerBody{TopicConfigSerializeWrapper: table}, b.compressed, codec.Version)
-		if err != nil {
-			return nil, b.version, err
-		}
-		b.body, b.version, b.made = body, table.DataVersion, true
-	}
-	return b.body, b.version, nil
 }

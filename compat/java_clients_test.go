@@ -163,6 +163,9 @@ func javaCommand(ctx context.Context, t testing.TB, tg *Target, version string, 
 		"-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-cp", javaClasspath(t, version), "org.apogee.compat.Scenarios", "--namesrv", tg.Namesrv(),
 	}
+	for _, p := range tg.javaProperties {
+		all = append([]string{"-D" + p}, all...)
+	}
 	cmd := exec.CommandContext(ctx, "java", append(all, args...)...)
 	cmd.Env = append(os.Environ(), "NAMESRV_ADDR=")
 	if tg.as != nil {

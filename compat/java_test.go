@@ -106,6 +106,13 @@ func (l mixedLauncher) broker(t *Target) (*command, error)  { return l.brokers.b
 // startMixed runs a name server of the one kind and a broker of the other.
 func startMixed(t *testing.T, broker Kind) *Target {
 	t.Helper()
+	tg := newMixed(t, broker)
+	tg.run(t)
+	return tg
+}
+
+func newMixed(t *testing.T, broker Kind) *Target {
+	t.Helper()
 	tg, err := newTarget(broker, t.TempDir())
 	require.NoError(t, err)
 	other := newApogeeLauncher
@@ -115,7 +122,6 @@ func startMixed(t *testing.T, broker Kind) *Target {
 	namesrvs, err := other()
 	require.NoError(t, err)
 	tg.launch = mixedLauncher{namesrvs: namesrvs, brokers: tg.launch}
-	tg.run(t)
 	return tg
 }
 

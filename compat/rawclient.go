@@ -2,6 +2,7 @@ package compat
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,13 @@ type client struct {
 
 const pushedLimit = 1024
 
+var (
+	// tlsAddrs are the addresses to which the suite's own connections use TLS.
+	tlsAddrs sync.Map
+	// tlsClientPair is the certificate they show, if any.
+	tlsClientPair atomic.Pointer[tls.Certificate]
+)
+
 // dial connects to host:port. Requests of the server are not answered.
 func dial(addr string) (*client, error) { return dialAnswering(addr, nil) }
 
@@ -39,6 +47,13 @@ func dialAnswering(addr string, answer func(*packet) *packet) (*client, error) {
 	conn, err := net.DialTimeout("tcp", addr, 3*time.Second)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
+	if _, ok := tlsAddrs.Load(addr); ok {
+		config := &tls.Config{InsecureSkipVerify: true}
+		if pair := tlsClientPair.Load(); pair != nil {
+			config.Certificates = []tls.Certificate{*pair}
+		}
+		conn = tls.Client(conn, config)
 	}
 	c := &client{
 		conn: conn, done: make(chan struct{}), waiting: map[int32]chan *packet{},

@@ -68,6 +68,8 @@ type Target struct {
 	as       *account // whose signature requests bear, if anybody's
 	nsConf   map[string]string
 	launch   launcher
+	// properties are Java's, "name=value", of the servers; javaProperties those of the Java clients.
+	properties, javaProperties []string
 
 	namesrv *process
 	broker  *process

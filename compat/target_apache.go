@@ -127,6 +127,9 @@ func (l apacheLauncher) run(t *Target, name, xms, xmx, class string, args ...str
 		jvm = fastJVM
 	}
 	flags := append([]string{xms, xmx}, jvm...)
+	for _, p := range t.properties {
+		flags = append(flags, "-D"+p)
+	}
 	flags = append(flags,
 		"--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 		"--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",

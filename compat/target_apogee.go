@@ -87,5 +87,8 @@ func (l apogeeLauncher) broker(t *Target) (*command, error) {
 }
 
 func (l apogeeLauncher) run(t *Target, args ...string) (*command, error) {
+	for _, p := range t.properties {
+		args = append(args, "-D"+p)
+	}
 	return &command{name: args[0], path: l.bin, args: args, dir: t.Dir, env: []string{"HOME=" + t.Dir}}, nil
 }
