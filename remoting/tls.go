@@ -239,6 +239,21 @@ func (t *TLS) Dial(dial DialFunc) DialFunc {
 	}
 }
 
+// UseTLS has the client use TLS when the settings say so: a tool's, which has no server and no configuration file.
+func (o *ClientOptions) UseTLS(settings TLSSettings) error {
+	opts, err := settings.Options()
+	if err != nil {
+		return err
+	}
+	opts.Mode = TLSDisabled
+	t, err := OpenTLS(opts, o.Logger)
+	if err != nil {
+		return err
+	}
+	o.Dial = t.Dial(o.Dial)
+	return nil
+}
+
 // pair reads a certificate, with its chain, and its key.
 func (t *TLS) pair(certFile, keyFile, password string) (tls.Certificate, error) {
 	certPEM, err := os.ReadFile(certFile)

@@ -177,6 +177,9 @@ func newSession(cmd *cobra.Command) (*session, error) {
 	}
 	opts := remoting.DefaultClientOptions()
 	opts.DialTimeout = min(opts.DialTimeout, s.timeout)
+	if err := opts.UseTLS(remoting.TLSSettings{}); err != nil { // as Apache's mqadmin: -Dtls.enable=true in JAVA_OPT
+		return nil, err
+	}
 	s.client = remoting.NewClient(opts)
 	return s, nil
 }
