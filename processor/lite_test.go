@@ -100,7 +100,6 @@ func (b *rig) liteAck(acks ...fields) {
 
 func (b *rig) tickLite(d time.Duration) {
 	b.TickLite(b.clock.move(d))
-	b.pool.wg.Wait()
 }
 
 func TestLiteDeliversAgainWhenTheTimeIsOver(t *testing.T) {
@@ -131,11 +130,11 @@ func TestLiteParkedPopWakes(t *testing.T) {
 	require.Nil(t, b.request(codec.PopLiteMessage, b.litePopFields("c", fields{"pollTime": "15000"}), ""))
 	require.Nil(t, b.request(codec.PopLiteMessage, b.litePopFields("nobody", fields{"pollTime": "15000"}), ""))
 	b.litePut("a", "x")
-	b.pool.wg.Wait()
 	got, _ := b.liteOf(b.answered())
 	require.Equal(t, []string{"a x"}, got)
 	b.tickLite(16 * time.Second)
 	require.Equal(t, codec.PollingTimeout, b.answered().Code)
+	b.pool.wg.Wait()
 	require.Nil(t, b.lites.clients["nobody"], "nothing is kept of a client without subscriptions")
 	require.Nil(t, b.request(codec.PopLiteMessage, b.litePopFields("nobody", fields{"pollTime": "15000"}), ""))
 	b.ConnClosed(b.conn)
