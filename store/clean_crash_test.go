@@ -14,7 +14,7 @@ import (
 // does and keep their offsets, and retention goes on.
 func TestCrashWhileDeleting(t *testing.T) {
 	t.Parallel()
-	eachCrashSeed(t, 15, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 25, func(t *testing.T, seed uint64) {
 		h := newHistory(t, seed)
 		h.o.SegmentBytes = 16 << 10
 		h.open()

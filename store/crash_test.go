@@ -309,7 +309,7 @@ func loseSectors(rnd *rand.Rand, b []byte, pos int64) {
 // the beginning of a record, or what an earlier log left.
 func TestCrashKill(t *testing.T) {
 	t.Parallel()
-	eachCrashSeed(t, 20, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 50, func(t *testing.T, seed uint64) {
 		h := newHistory(t, seed)
 		h.open()
 		for range 3 {
@@ -356,7 +356,7 @@ func (h *history) partialRecord(rnd *rand.Rand) []byte {
 // After a power cut what was flushed is there, and of the rest any sectors.
 func TestCrashPowerCut(t *testing.T) {
 	t.Parallel()
-	eachCrashSeed(t, 20, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 50, func(t *testing.T, seed uint64) {
 		h := newHistory(t, seed)
 		h.open()
 		for range 3 {

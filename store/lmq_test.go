@@ -275,7 +275,7 @@ func TestLMQDeleted(t *testing.T) {
 // After kills and power cuts light message queues have just the records that name them.
 func TestLMQCrash(t *testing.T) {
 	t.Parallel()
-	eachCrashSeed(t, 8, func(t *testing.T, seed uint64) {
+	eachCrashSeed(t, 25, func(t *testing.T, seed uint64) {
 		h := newHistory(t, seed)
 		h.o.MultiDispatch = true
 		h.open()

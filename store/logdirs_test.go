@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -155,6 +156,47 @@ func TestFullLogDirIsPassedOver(t *testing.T) {
 	require.NoError(t, s.Close())
 	fs.set(nil)
 	s = openTestStore(t, o)
+	requireAllThere(t, s, puts)
+}
+
+// The directories on disks above diskSpaceCleanForciblyRatio get no new segments while others have room; the measuring tells which
+// these are, and when they have room again. Puts are refused only when all disks are full.
+func TestLogDirsFollowTheDisks(t *testing.T) {
+	t.Parallel()
+	o, dirs := manyDirsOptions(t, "a", "b", "c")
+	var used [3]atomic.Int64
+	o.DiskUsage = func(path string) (Disk, error) {
+		for i, dir := range dirs {
+			if path == dir {
+				return percentDisk(used[i].Load()), nil
+			}
+		}
+		return percentDisk(10), nil
+	}
+	s := openTestStore(t, o)
+	puts := putSegments(t, s, 4)
+	grow := func(percents ...int64) map[string]int {
+		for i, n := range percents {
+			used[i].Store(n)
+		}
+		s.cleaner.measure(s.cleaner.rules.Load())
+		before := len(s.log.all()) + 1 // the next one is made already
+		puts = append(puts, putSegments(t, s, before+6)...)
+		made := make(map[string]int)
+		for _, seg := range s.log.all()[before:] {
+			made[filepath.Base(filepath.Dir(seg.path))]++
+		}
+		return made
+	}
+	require.Equal(t, map[string]int{"a": 2, "b": 2, "c": 2}, grow(84, 20, 20))
+	require.Equal(t, map[string]int{"a": 3, "c": 3}, grow(50, 86, 50))
+	require.Equal(t, map[string]int{"c": 6}, grow(95, 88, 50))
+	require.Equal(t, map[string]int{"a": 2, "b": 2, "c": 2}, grow(50, 50, 50))
+	for i := range used {
+		used[i].Store(95)
+	}
+	s.cleaner.measure(s.cleaner.rules.Load())
+	require.ErrorIs(t, s.PutWait(testMessage("T", 0, "x"), new(PutResult)), ErrNoSpace)
 	requireAllThere(t, s, puts)
 }
 

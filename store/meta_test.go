@@ -10,8 +10,8 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
-// The same history gives the same answers under any options: sizes of files, rings and caches, flush mode, stops and
-// crashes in between.
+// The same history gives the same answers under any options: sizes of files, rings and caches, flush mode, kinds of queues, lists
+// of queues, units, compactions, stops and crashes in between. Light message queues and a compaction topic are part of it.
 func TestSameAnswersUnderAnyOptions(t *testing.T) {
 	t.Parallel()
 	want := map[uint64][]string{}
@@ -41,9 +41,20 @@ func answers(t *testing.T, history, options uint64) []string {
 	h.o.AllocChunkBytes = 64 << (10 + rnd.IntN(6))
 	h.o.TouchAheadBytes = 64 << (10 + rnd.IntN(6))
 	h.o.IndexSlots, h.o.IndexEntries = 1+rnd.IntN(1000), 10+rnd.IntN(5000)
+	h.randomQueues(rnd)
 	h.open()
 	for range 6 {
-		h.run(100)
+		for range 10 {
+			h.run(10)
+			for range 3 {
+				h.putLMQ()
+			}
+			h.putKeyed(4)
+		}
+		caughtUp(t, h.s)
+		if rnd.IntN(2) == 0 {
+			h.s.compact.compactAll(nil)
+		}
 		switch rnd.IntN(4) {
 		case 0:
 			require.NoError(t, h.s.Close())
@@ -54,16 +65,22 @@ func answers(t *testing.T, history, options uint64) []string {
 		}
 	}
 	waitDispatched(t, h.s)
-	var list []string
+	caughtUp(t, h.s)
+	list := newestOf(readQueue(t, h.s, compactedTopic, 0, 0))
+	for i := range 35 {
+		for _, m := range readQueue(t, h.s, fmt.Sprint("%LMQ%", i), 0, 0) {
+			list = append(list, fmt.Sprint(i, m.QueueOffset, m.StoreTimestampMs, string(m.Body)))
+		}
+	}
 	for _, topic := range crashTopics {
 		for id := range int32(4) {
 			s := h.s
-			list = append(list, fmt.Sprint(topic, id, s.MinQueueOffset(topic, id), s.MaxQueueOffset(topic, id), s.EarliestStoreTime(topic, id)))
+			list = append(list, fmt.Sprint(topic, id, max(s.MinQueueOffset(topic, id), 0), s.MaxQueueOffset(topic, id), s.EarliestStoreTime(topic, id)))
 			for _, m := range readQueue(t, s, topic, id, 0) {
 				_, size, tags, ok := s.QueueEntry(topic, id, m.QueueOffset)
 				ms := m.StoreTimestampMs
 				list = append(list, fmt.Sprint(m.QueueOffset, size, tags, ok, ms, string(m.Body), string(m.Properties)))
-				if topic != crashBatchTopic { // there, as in Java, files decide between messages of one millisecond
+				if topic != crashBatchTopic && topic != "Orders" { // there, as in Java, files decide between messages of one millisecond
 					list = append(list, fmt.Sprint(s.QueueOffsetByTime(topic, id, ms), s.QueueOffsetByTimeUpper(topic, id, ms)))
 				}
 			}
@@ -87,4 +104,36 @@ func answers(t *testing.T, history, options uint64) []string {
 	}
 	require.NoError(t, h.s.Close())
 	return list
+}
+
+// randomQueues makes queues of one kind or another, as far as that makes no difference.
+func (h *history) randomQueues(rnd *rand.Rand) {
+	o := &h.o
+	kind := QueueType(1 + rnd.IntN(2))
+	o.QueueType = func(topic string) QueueType {
+		switch topic {
+		case crashBatchTopic:
+			return BatchQueue
+		case "Orders":
+			return kind
+		}
+		return SimpleQueue
+	}
+	o.ExtUnits, o.ExtSegmentBytes = rnd.IntN(2) == 0, 1024+rnd.Int64N(10000)
+	o.BitMaps = o.ExtUnits && h.filters != nil && rnd.IntN(2) == 0
+	o.MultiDispatch = true
+	o.QueueListBytes = 1 << rnd.IntN(20)
+	o.CompactionTopic = func(topic string) bool { return topic == compactedTopic }
+	o.CompactionQueueBytes = int64(5+rnd.IntN(40)) * batchEntryBytes
+	o.CompactionLogBytes = 8 << (10 + rnd.IntN(4))
+	o.CompactionInterval = 1 << 40
+}
+
+// putKeyed puts messages into a compaction topic.
+func (h *history) putKeyed(n int) {
+	for range n {
+		h.count++
+		m := keyed(compactedTopic, 0, fmt.Sprint("key", h.rnd.IntN(12)), string(h.text(1+h.rnd.IntN(200))))
+		require.NoError(h.t, h.s.PutWait(m, new(PutResult)))
+	}
 }
