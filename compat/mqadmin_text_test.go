@@ -26,6 +26,7 @@ var textRules = []textRule{
 	{"", regexp.MustCompile(`\b\d+ms\b`), "<n>ms"},
 	{"", regexp.MustCompile(`Consume TPS: [\d.]+`), "Consume TPS: <n>"},
 	{"", regexp.MustCompile(`in name server\[(.*)\] OK, \d+`), "in name server[$1] OK, <n>"},
+	{"clusterList brokerStatus", regexp.MustCompile(`V5_\d_0`), "<version>"},
 	{"clusterList", regexp.MustCompile(`\d+\.\d+`), "<n>"},
 	{"clusterList", regexp.MustCompile(`\d+-\d+\(`), "<n>("},
 	{"brokerStatus", regexp.MustCompile(`(timerReadBehind\s*:) \d+`), "$1 <n>"},
