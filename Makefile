@@ -16,15 +16,20 @@ DOCKER  ?= docker
 # Where the crash tests have their stores: what they ask for survives a copy, so a disk adds nothing but time.
 SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR==2 && $$4 > 2097152 {print "/dev/shm"}')
 
-.PHONY: help release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-append bench-recovery bench-semantics lint clean
+.PHONY: help man release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-append bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## one static binary: bin/apogee, with mqnamesrv and mqbroker as links to it
+build: ## one static binary: bin/apogee, with mqnamesrv, mqbroker and mqadmin as links to it
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/apogee
 	ln -sf apogee bin/mqnamesrv
 	ln -sf apogee bin/mqbroker
+	ln -sf apogee bin/mqadmin
+
+man: build ## the manual page of mqadmin: bin/man/man1/mqadmin.1
+	mkdir -p bin/man/man1
+	./$(BIN) man > bin/man/man1/mqadmin.1
 
 run: build ## name server and broker in one process, data in ./apogee-data
 	./$(BIN) server

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -58,6 +59,16 @@ func families() []family {
 // Command returns the tree of commands under the given name: "admin" below apogee, "mqadmin" by itself. failed marks an error of a
 // command as against a wrong command line.
 func Command(name string, failed func(error) error) *cobra.Command {
+	return tree{failed: failed, dial: (&net.Dialer{}).DialContext}.command(name)
+}
+
+// tree is what all commands have in common.
+type tree struct {
+	failed func(error) error
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+func (tr tree) command(name string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           name,
 		Short:         "Administration over the wire, with mqadmin's command names and options",
@@ -75,15 +86,15 @@ func Command(name string, failed func(error) error) *cobra.Command {
 	for _, f := range families() {
 		cmd.AddGroup(&cobra.Group{ID: f.title, Title: f.title})
 		for _, s := range f.specs {
-			cmd.AddCommand(s.command(f.title, failed))
+			cmd.AddCommand(tr.add(s, f.title))
 		}
 	}
 	cmd.AddCommand(authCommand(failed), helpCommand())
 	return cmd
 }
 
-// command turns a spec into what cobra runs.
-func (sp spec) command(group string, failed func(error) error) *cobra.Command {
+// add turns a spec into what cobra runs.
+func (tr tree) add(sp spec, group string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               sp.name,
 		Short:             sp.short,
@@ -103,24 +114,24 @@ func (sp spec) command(group string, failed func(error) error) *cobra.Command {
 	if sp.alias != "" && !strings.EqualFold(sp.alias, sp.name) {
 		cmd.Aliases = []string{sp.alias}
 	}
-	sp.addFlags(cmd)
+	tr.addFlags(sp, cmd)
 	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { fmt.Fprint(cmd.OutOrStdout(), sp.help(cmd)) })
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := sp.check(cmd.Flags()); err != nil {
 			return err
 		}
-		err := sp.start(cmd)
+		err := tr.start(sp, cmd)
 		if _, ok := err.(usageError); ok || err == nil {
 			return err
 		}
-		return failed(err)
+		return tr.failed(err)
 	}
 	return cmd
 }
 
 // start runs a command whose options are checked.
-func (sp spec) start(cmd *cobra.Command) error {
-	s, err := newSession(cmd)
+func (tr tree) start(sp spec, cmd *cobra.Command) error {
+	s, err := tr.session(cmd)
 	if err != nil {
 		return err
 	}
@@ -138,8 +149,8 @@ type usageError struct{ text string }
 // Error returns the sentence.
 func (e usageError) Error() string { return e.text }
 
-// newSession reads the options that every command has.
-func newSession(cmd *cobra.Command) (*session, error) {
+// session reads the options that every command has.
+func (tr tree) session(cmd *cobra.Command) (*session, error) {
 	f := cmd.Flags()
 	s := &session{ctx: cmd.Context(), flags: f, out: &output{w: cmd.OutOrStdout()}, errw: cmd.ErrOrStderr(), now: time.Now}
 	if s.ctx == nil {
@@ -176,10 +187,7 @@ func newSession(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	opts := remoting.DefaultClientOptions()
-	opts.DialTimeout = min(opts.DialTimeout, s.timeout)
-	if err := opts.UseTLS(remoting.TLSSettings{}); err != nil { // as Apache's mqadmin: -Dtls.enable=true in JAVA_OPT
-		return nil, err
-	}
+	opts.DialTimeout, opts.Dial = min(opts.DialTimeout, s.timeout), tr.dial
 	s.client = remoting.NewClient(opts)
 	return s, nil
 }

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"context"
+	"net"
 	"strings"
 	"testing"
 
@@ -65,14 +67,20 @@ func TestBadOptionsAreRefusedBeforeAnythingIsAsked(t *testing.T) {
 // runCommand runs a command line and returns what it shows.
 func runCommand(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := Command("mqadmin", func(err error) error { return err })
+	return runAgainst(t, (&net.Dialer{}).DialContext, args...)
+}
+
+// runAgainst is runCommand with another way to open connections.
+func runAgainst(t *testing.T, dial func(context.Context, string, string) (net.Conn, error), args ...string) (string, error) {
+	t.Helper()
+	cmd := tree{func(err error) error { return err }, dial}.command("mqadmin")
 	args, err := Arguments(cmd, args)
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
+	var out, said strings.Builder
 	cmd.SetOut(&out)
-	cmd.SetErr(&out)
+	cmd.SetErr(&said)
 	cmd.SetArgs(args)
 	cmd.SetContext(t.Context())
 	err = cmd.Execute()

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
 )
 
 // answerError is an answer other than SUCCESS.
@@ -70,7 +73,25 @@ func (s *session) exchange(addr string, c *codec.Command) (*codec.Command, error
 	ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 	defer cancel()
 	s.keys.sign(c)
-	return s.client.Call(ctx, addr, c)
+	resp, err := s.client.Call(ctx, addr, c)
+	return resp, reason(err)
+}
+
+// reason says in few words why a server could not be asked.
+func reason(err error) error {
+	var op *net.OpError
+	var system *os.SyscallError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("stopped")
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, remoting.ErrTimeout):
+		return errors.New("no answer in time; a longer one is set by --timeout")
+	case errors.As(err, &system):
+		return fmt.Errorf("cannot connect: %w", system.Err)
+	case errors.As(err, &op):
+		return fmt.Errorf("cannot connect: %w", op.Err)
+	}
+	return err
 }
 
 // askBody is ask for an answer with a JSON body, which is read into v.

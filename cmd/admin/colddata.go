@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -34,35 +35,38 @@ func getColdDataFlowCtrInfo(s *session) error {
 			s.say("Broker[%s] has no cold ctr table !\n", addr)
 			return nil
 		}
-		var info map[string]any
+		var info coldData
 		if err := codec.UnmarshalJSON(resp.Body, &info); err != nil {
 			return fmt.Errorf("answer of %s: %w", addr, err)
 		}
-		readableTimes(info)
-		b, err := json.MarshalIndent(info, "", "\t")
+		for _, group := range info.RuntimeTable {
+			readableTime(group, "lastColdReadTimeMills", "lastColdReadTimeFormat")
+			readableTime(group, "createTimeMills", "createTimeFormat")
+		}
+		b, err := codec.MarshalPrettyJSON(&info)
 		if err != nil {
 			return err
 		}
 		s.say("%s\n", b)
-		s.add(record{{"addr", addr}, {"coldData", info}})
+		s.add(record{{"addr", addr}, {"coldData", json.RawMessage(b)}})
 		return nil
 	})
 }
 
-// readableTimes replaces the two times of each group by text, as Apache's command does.
-func readableTimes(info map[string]any) {
-	groups, _ := info["runtimeTable"].(map[string]any)
-	for _, v := range groups {
-		group, ok := v.(map[string]any)
-		if !ok {
-			continue
-		}
-		for from, to := range map[string]string{"lastColdReadTimeMills": "lastColdReadTimeFormat", "createTimeMills": "createTimeFormat"} {
-			if ms, ok := group[from].(float64); ok {
-				group[to] = timeSec(int64(ms))
-				delete(group, from)
-			}
-		}
+// coldData is the answer of GET_COLD_DATA_FLOW_CTR_INFO. Apache: ColdDataCgCtrService.getColdDataFlowCtrInfo.
+type coldData struct {
+	RuntimeTable            map[string]map[string]codec.RawJSON `json:"runtimeTable"`
+	ConfigTable             map[string]codec.RawJSON            `json:"configTable"`
+	CGColdReadThreshold     int64                               `json:"cgColdReadThreshold"`
+	GlobalColdReadThreshold int64                               `json:"globalColdReadThreshold"`
+	GlobalAcc               int64                               `json:"globalAcc"`
+}
+
+// readableTime replaces a time in milliseconds by text, as Apache's command does.
+func readableTime(group map[string]codec.RawJSON, from, to string) {
+	if ms, ok := group[from]; ok {
+		group[to] = codec.RawJSON(strconv.Quote(timeSec(integer(string(ms)))))
+		delete(group, from)
 	}
 }
 

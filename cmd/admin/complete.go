@@ -24,7 +24,7 @@ func (o option) completed(by completer) option {
 }
 
 // addCompletion tells cobra what a shell may offer.
-func (o option) addCompletion(cmd *cobra.Command) {
+func (tr tree) addCompletion(o option, cmd *cobra.Command) {
 	switch {
 	case o.kind == kindSwitch || o.value == "FILE":
 		return
@@ -34,7 +34,7 @@ func (o option) addCompletion(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc(o.name, func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		choices := o.choices
 		if o.complete != nil {
-			choices = o.ask(cmd)
+			choices = tr.complete(o, cmd)
 		}
 		var fit []string
 		for _, choice := range choices {
@@ -46,9 +46,9 @@ func (o option) addCompletion(cmd *cobra.Command) {
 	})
 }
 
-// ask runs the completer; a name server that does not answer offers nothing.
-func (o option) ask(cmd *cobra.Command) []string {
-	s, err := newSession(cmd)
+// complete runs the completer; a name server that does not answer offers nothing.
+func (tr tree) complete(o option, cmd *cobra.Command) []string {
+	s, err := tr.session(cmd)
 	if err != nil {
 		return nil
 	}

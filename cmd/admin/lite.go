@@ -110,7 +110,11 @@ func (s *session) looseBody(addr string, c *codec.Command, v any) error {
 	if err := s.brokerBody(addr, c, &raw); err != nil {
 		return err
 	}
-	b, err := json.Marshal(raw)
+	standard := make(map[string]json.RawMessage, len(raw))
+	for name, value := range raw {
+		standard[name] = json.RawMessage(value)
+	}
+	b, err := json.Marshal(standard)
 	if err == nil {
 		err = json.Unmarshal(b, v)
 	}

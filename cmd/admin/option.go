@@ -114,7 +114,7 @@ func (o option) check(value string) error {
 }
 
 // addFlags declares the options of a command, its own and those of all.
-func (sp spec) addFlags(cmd *cobra.Command) {
+func (tr tree) addFlags(sp spec, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	for _, o := range sp.options {
@@ -127,7 +127,7 @@ func (sp spec) addFlags(cmd *cobra.Command) {
 		} else {
 			f.StringP(o.name, letter, "", o.usage)
 		}
-		o.addCompletion(cmd)
+		tr.addCompletion(o, cmd)
 	}
 	for _, o := range sp.commonOptions() {
 		f.StringP(o.name, o.letters, o.value, o.usage)

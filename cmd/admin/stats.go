@@ -94,6 +94,9 @@ func (s *session) counted(route *codec.TopicRouteData, name, key string) (tps fl
 // accumulated is how many messages of a topic a group has before it; 0 when the brokers do not know.
 func (s *session) accumulated(group, topic string) int64 {
 	route, err := s.route("%RETRY%" + group)
+	if answered(err) == codec.TopicNotExist {
+		route, err = s.route(topic) // a group of the system's
+	}
 	if err != nil {
 		return 0
 	}

@@ -208,7 +208,7 @@ func deleteTopic(s *session) error {
 	}
 	for _, addr := range addrs {
 		if _, err := s.broker(addr, request(codec.DeleteTopicInBroker, "topic", topic)); err != nil {
-			return fmt.Errorf("%w; the topic stays in the name servers and on the brokers after this one", err)
+			return fmt.Errorf("%w; nothing more was deleted", err)
 		}
 		s.add(record{{"addr", addr}, {"ok", true}})
 	}

@@ -110,7 +110,7 @@ func rootCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(serverCommand(), namesrvCommand(), brokerCommand(), versionCommand(),
-		adminCommand("admin"), store.Command(), bench.Command(func(err error) error { return startError{err} }))
+		adminCommand("admin"), store.Command(), manCommand(), bench.Command(func(err error) error { return startError{err} }))
 	return root
 }
 
@@ -120,5 +120,14 @@ func versionCommand() *cobra.Command {
 		Short: "Print version, commit and the protocol version that clients are told",
 		Args:  cobra.NoArgs,
 		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), versionLine()) },
+	}
+}
+
+func manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "man",
+		Short: "Print the manual page of mqadmin, for man -l or a man1 folder",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return admin.WriteMan(cmd.OutOrStdout(), version) },
 	}
 }
