@@ -187,7 +187,10 @@ func (tr tree) session(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	opts := remoting.DefaultClientOptions()
-	opts.DialTimeout, opts.Dial = min(opts.DialTimeout, s.timeout), tr.dial
+	opts.DialTimeout = min(opts.DialTimeout, s.timeout)
+	if opts.Dial, err = dialer(f, tr.dial); err != nil {
+		return nil, err
+	}
 	s.client = remoting.NewClient(opts)
 	return s, nil
 }

@@ -80,6 +80,8 @@ func (sp spec) help(cmd *cobra.Command) string {
 		}
 		writeOption(&b, o)
 	}
+	writeOption(&b, option{name: flagTLS, usage: tlsUsage, kind: kindSwitch})
+	writeOption(&b, option{name: flagTLSTrust, value: "FILE", usage: tlsTrustUsage})
 	writeOption(&b, option{name: flagTimeout, value: "TIME", usage: fmt.Sprintf("how long one request may take (default %s)", defaultTimeout)})
 	writeOption(&b, option{letters: "h", name: "help", usage: "show this", kind: kindSwitch})
 	return b.String()

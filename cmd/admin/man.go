@@ -16,6 +16,7 @@ func WriteMan(w io.Writer, version string) error {
 		"Long options may be shortened and may have one dash. " +
 		"A command prints what Apache's prints; an error is one sentence on the standard error.\n")
 	b.WriteString(".SH OPTIONS OF EVERY COMMAND\n")
+	b.WriteString(option{name: flagTLS, usage: tlsUsage, kind: kindSwitch}.man() + option{name: flagTLSTrust, value: "FILE", usage: tlsTrustUsage}.man())
 	for _, o := range append(spec{}.commonOptions(), option{name: flagTimeout, value: defaultTimeout.String(), usage: "how long one request may take"}) {
 		if o.value != "" && o.name != flagNamesrv {
 			o.usage += " (default " + o.value + ")"

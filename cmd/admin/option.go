@@ -20,6 +20,8 @@ const (
 	flagAccessKey = "accessKey"
 	flagSecretKey = "secretKey"
 	flagToken     = "securityToken"
+	flagTLS       = "tls"
+	flagTLSTrust  = "tlsTrust"
 )
 
 // kind says what the value of an option has to be.
@@ -132,10 +134,18 @@ func (tr tree) addFlags(sp spec, cmd *cobra.Command) {
 	for _, o := range sp.commonOptions() {
 		f.StringP(o.name, o.letters, o.value, o.usage)
 	}
+	f.Bool(flagTLS, false, tlsUsage)
+	f.String(flagTLSTrust, "", tlsTrustUsage)
 	f.Duration(flagTimeout, defaultTimeout, "how long one request may take")
 	f.BoolP("help", "h", false, "show this")
 	_ = cmd.RegisterFlagCompletionFunc(flagOutput, cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
+
+// What the two options of TLS do.
+const (
+	tlsUsage      = "use TLS; also by -Dtls.enable=true in JAVA_OPT, with Apache's other tls.client keys"
+	tlsTrustUsage = "certificates of which the server's has to be one or signed by one; without it any is taken"
+)
 
 // commonOptions are those that every command has; value is their default here.
 func (sp spec) commonOptions() []option {
