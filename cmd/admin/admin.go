@@ -89,7 +89,7 @@ func (tr tree) command(name string) *cobra.Command {
 			cmd.AddCommand(tr.add(s, f.title))
 		}
 	}
-	cmd.AddCommand(authCommand(failed), helpCommand())
+	cmd.AddCommand(tr.authCommand(), helpCommand())
 	return cmd
 }
 

@@ -14,14 +14,14 @@ import (
 )
 
 // authCommand holds what Apache's mqadmin has no command for.
-func authCommand(failed func(error) error) *cobra.Command {
+func (tr tree) authCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "auth",
 		Short: "Explain who may do what",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(authCheckSpec().command("", failed))
+	cmd.AddCommand(tr.add(authCheckSpec(), ""))
 	return cmd
 }
 
