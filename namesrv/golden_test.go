@@ -78,7 +78,7 @@ func TestConversations(t *testing.T) {
 				require.Equal(t, want.Opaque, got.Opaque, "%d: code %d", i, e.Code)
 				require.Equal(t, want.Code, got.Code, "%d: code %d", i, e.Code)
 				require.Equal(t, want.Remark, got.Remark, "%d: code %d", i, e.Code)
-				require.Equal(t, want.Version, got.Version)
+				require.Equal(t, codec.Version, got.Version, "a release of its own: the recordings are of 5.4.0")
 				require.Equal(t, want.Flag, got.Flag)
 				require.Equal(t, fieldsOf(&want), fieldsOf(got), "%d: code %d", i, e.Code)
 				require.Equal(t, string(want.Body), string(got.Body), "%d: code %d", i, e.Code)
