@@ -33,6 +33,7 @@ type Server struct {
 	guard    *auth.Guard
 	remoting *remoting.Server
 	http     *web.Server // nil: nothing is served
+	nsaddr   *web.Server // nil: the list of name servers is not served
 
 	stop  context.CancelFunc
 	loops sync.WaitGroup
@@ -80,10 +81,10 @@ func Open(opts Options) (*Server, error) {
 	if s.remoting, err = remoting.Open(serve); err != nil {
 		return nil, fmt.Errorf("name server: %w", err)
 	}
-	if err := s.openHTTP(&opts); err != nil {
+	if err := errors.Join(s.openHTTP(&opts), s.openNsaddr(&opts)); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		return nil, errors.Join(err, s.remoting.Close(ctx))
+		return nil, errors.Join(err, s.http.Close(ctx), s.nsaddr.Close(ctx), s.remoting.Close(ctx))
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -108,7 +109,7 @@ func (s *Server) Addr() netip.AddrPort { return s.remoting.Addrs()[0] }
 
 // Close stops accepting, answers what is in flight and returns when nothing runs any more.
 func (s *Server) Close(ctx context.Context) error {
-	err := errors.Join(s.http.Close(ctx), s.remoting.Close(ctx))
+	err := errors.Join(s.http.Close(ctx), s.nsaddr.Close(ctx), s.remoting.Close(ctx))
 	s.stop()
 	s.loops.Wait()
 	return err

@@ -242,6 +242,9 @@ func (o *Options) validate() error {
 	case o.Logger == nil || o.Now == nil:
 		return errors.New("namesrv: options Logger and Now must be set")
 	}
+	if err := o.Nsaddr.validate(); err != nil {
+		return err
+	}
 	return o.Auth.Validate()
 }
 

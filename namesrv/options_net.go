@@ -17,6 +17,8 @@ type NetOptions struct {
 	HTTP HTTPOptions
 	// ProxySources is from whom a PROXY header is believed, as remoting.ParseProxySources reads it. The default is "private".
 	ProxySources string
+	// Nsaddr is where clients ask for the list of name servers.
+	Nsaddr NsaddrOptions
 }
 
 func defaultNetOptions() NetOptions {
@@ -29,6 +31,8 @@ var netKeys = withTLSKeys(codec.SettingKeys[Options]{
 	"metricsExporterType":     codec.OneOfKey(func(o *Options) *string { return &o.HTTP.Exporter }, "DISABLE", exporterProm),
 	"metricsPromExporterHost": codec.TextKey(func(o *Options) *string { return &o.HTTP.Host }),
 	"metricsPromExporterPort": codec.NumberKey(func(o *Options) *int { return &o.HTTP.Port }, 0, 65535),
+	"nsaddrPort":              codec.NumberKey(func(o *Options) *int { return &o.Nsaddr.Port }, 0, 65535),
+	"nsaddrList":              codec.TextKey(func(o *Options) *string { return &o.Nsaddr.List }),
 	"pprofEnable":             codec.BoolKey(func(o *Options) *bool { return &o.HTTP.Pprof }),
 })
 

@@ -63,16 +63,20 @@ func Open(cfg Config, content Content, log *slog.Logger) (*Server, error) {
 		}
 		return nil, fmt.Errorf("serve metrics on %s (metricsPromExporterHost, metricsPromExporterPort): %w", addr, err)
 	}
-	s := &Server{done: make(chan struct{}), addr: ln.Addr().(*net.TCPAddr).AddrPort()}
-	s.server = &http.Server{Handler: handler(cfg, content), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: scrapeTimeout + 5*time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	return serve(ln, &http.Server{Handler: handler(cfg, content), WriteTimeout: scrapeTimeout + 5*time.Second}, "serving metrics has ended", log), nil
+}
+
+// serve serves until Close.
+func serve(ln net.Listener, server *http.Server, ended string, log *slog.Logger) *Server {
+	s := &Server{done: make(chan struct{}), addr: ln.Addr().(*net.TCPAddr).AddrPort(), server: server}
+	server.ReadHeaderTimeout, server.IdleTimeout, server.MaxHeaderBytes = 5*time.Second, time.Minute, 16<<10
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("serving metrics has ended", "addr", s.addr, "err", err)
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			log.Error(ended, "addr", s.addr, "err", err)
 		}
 	}()
-	return s, nil
+	return s
 }
 
 // Addr returns the address listened on; the zero value for a nil server.
