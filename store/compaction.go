@@ -20,6 +20,7 @@ type compactions struct {
 	// running says that recovery is over: a queue that is made now is new, and so is its compaction log.
 	running   bool
 	positions compactionPositions
+	doubts    compactionDoubts
 	wake      chan struct{} // holds one token: behind has got something
 
 	mu     sync.Mutex // guards what follows; taken with a compactionLog locked
@@ -243,14 +244,22 @@ func (cs *compactions) flush(all bool, nowMs int64) (oldestMs int64, err error) 
 			continue
 		}
 		c.listed = false
+		whole := !c.behind // else more is being copied
 		taken, err := c.takeDirtyLocked()
 		c.mu.Unlock()
 		errs = append(errs, err)
+		failed := err != nil
 		for i := range taken {
 			if err := taken[i].run(&c.row); err != nil && !c.isGone() {
-				errs = append(errs, err)
+				errs, failed = append(errs, err), true
 			}
 		}
+		if whole && !failed {
+			c.vouch()
+		}
+	}
+	if err := cs.doubts.save(); err != nil && !errors.Is(err, ErrNoSpace) { // an old file only makes the next start read more
+		errs = append(errs, err)
 	}
 	return oldestMs, errors.Join(errs...)
 }
@@ -283,6 +292,7 @@ func (cs *compactions) detach(topic string, list []*queue, trash string) error {
 			c.mu.Lock()
 			c.dropLocked()
 			c.gone = true
+			cs.doubts.drop(topic, q.id)
 			c.mu.Unlock()
 		}
 	}

@@ -21,6 +21,7 @@ type compactionLog struct {
 	row    compactionRow
 	next   int64 // queue offset that is looked at next
 	behind bool  // catchUp copies what is missing, the dispatcher's records among it
+	noted  int64 // what doubts has on disk of this log, maxPhys for nothing
 	failed error // files are half old, half new: nothing may touch them before the next start
 	gone   bool
 	listed bool // in all.dirty
@@ -28,7 +29,7 @@ type compactionLog struct {
 
 func newCompactionLog(all *compactions, q *queue) *compactionLog {
 	id := strconv.Itoa(int(q.id))
-	return &compactionLog{all: all, q: q, row: compactionRow{
+	return &compactionLog{all: all, q: q, noted: maxPhys, row: compactionRow{
 		logDir: filepath.Join(all.logRoot(), q.topic, id), queueDir: filepath.Join(all.queueRoot(), q.topic, id),
 		logBytes: all.opts.CompactionLogBytes, queueBytes: all.opts.CompactionQueueBytes, faults: all.opts.Faults,
 	}}
@@ -133,12 +134,17 @@ func (c *compactionLog) appendLocked(rec []byte, e batchEntry) error {
 		if n := len(c.row.files); n > before {
 			c.all.keepMapped(c, c.row.files[n-1])
 		}
-		if !c.listed {
-			c.listed = true
-			c.all.addDirty(c)
-		}
+		c.markLocked()
 	}
 	return nil
+}
+
+// markLocked has the next flush look at the log.
+func (c *compactionLog) markLocked() {
+	if !c.listed {
+		c.listed = true
+		c.all.addDirty(c)
+	}
 }
 
 // hasKeys reports whether a message has the property KEYS with more than white space in it.
@@ -183,7 +189,13 @@ func (c *compactionLog) copySome(n int) (done bool, err error) {
 		}
 		if c.next >= c.q.max.Load() {
 			c.behind = false
+			if c.noted != maxPhys {
+				c.markLocked()
+			}
 			return true, nil
+		}
+		if err := c.doubtLocked(); err != nil {
+			return false, err
 		}
 		e, ok := c.q.entry(c.next)
 		switch {

@@ -21,6 +21,9 @@ func (cs *compactions) open(clean bool, check checkpoint) error {
 		return nil
 	}
 	cs.positions.load(cs.root(), cs.opts)
+	if err := cs.doubts.load(cs.opts); err != nil {
+		return err
+	}
 	if err := cs.finishSwaps(); err != nil {
 		return err
 	}
@@ -50,7 +53,10 @@ func (cs *compactions) open(clean bool, check checkpoint) error {
 	close(work)
 	wg.Wait()
 	cs.running = true
-	return failed
+	if failed != nil {
+		return failed
+	}
+	return cs.settleDoubts()
 }
 
 // find makes the queues of all folders with compaction logs. Those of other topics are left alone.
@@ -232,82 +238,6 @@ func (f *compactionFile) firstBadEntry() (at int, ok bool) {
 	return 0, true
 }
 
-// verifyTailLocked reads the records that may not have reached the disk, and cuts the log off at the first that did not.
-func (c *compactionLog) verifyTailLocked(trustedMs int64) error {
-	if trustedMs == maxPhys {
-		return nil
-	}
-	files := c.row.files
-	i := len(files)
-	for i > 0 {
-		f := files[i-1]
-		if err := c.mapLocked(f); err != nil {
-			return err
-		}
-		i--
-		if f.entries > 0 && f.entry(0).storeMs <= trustedMs {
-			break
-		}
-	}
-	for ; i < len(c.row.files); i++ {
-		f := c.row.files[i]
-		if err := c.mapLocked(f); err != nil {
-			return err
-		}
-		from := sort.Search(f.entries, func(k int) bool { return f.entry(k).storeMs > trustedMs })
-		if at := f.firstBadRecord(from); at < f.entries {
-			if err := c.healLocked(f, at); err != nil {
-				return err
-			}
-		}
-		if i >= len(c.row.files) || c.row.files[i] != f {
-			return nil
-		}
-		if missing, ok := c.firstHole(f, from); ok {
-			return c.cutLocked(missing)
-		}
-		// The next checkpoint vouches for what was found here.
-		if err := errors.Join(f.log.flush(0, f.end), f.queue.flush(0, int64(f.entries)*batchEntryBytes)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// firstBadRecord reads the records of a mapped file from an entry on and returns the first one that is not whole.
-func (f *compactionFile) firstBadRecord(from int) int {
-	var m codec.Message
-	for at := from; at < f.entries; at++ {
-		e := f.entry(at)
-		if e.record(f.log) == nil {
-			return at
-		}
-		if n, err := readRecord(f.log, e.physOffset-f.base, f.log.size, true, &m); err != nil || n != int64(e.size) {
-			return at
-		}
-	}
-	return f.entries
-}
-
-// firstHole returns the first queue offset that is missing before an entry of f, or one behind it: not because compaction
-// left it out, and the commit log has it. A file whose name did not reach the disk leaves such a hole.
-func (c *compactionLog) firstHole(f *compactionFile, from int) (missing int64, ok bool) {
-	compacted := c.all.positions.get(c.q.topic, c.q.id)
-	inLog, inQueue := c.q.minOffset(c.all.log.minPhys()), c.q.max.Load()
-	last := c.lastBefore(f)
-	if from > 0 && from <= f.entries {
-		last = f.entry(from - 1).queueOffset
-	}
-	for at := from; at < f.entries; at++ {
-		e := f.entry(at)
-		if next := max(last, compacted) + 1; e.queueOffset > next && next >= inLog && next < inQueue {
-			return next, true
-		}
-		last = e.queueOffset
-	}
-	return 0, false
-}
-
 // agreeLocked cuts off what the commit log has lost. A log whose records are not those of the queue belonged to a deleted
 // topic of the same name, which Java leaves behind: it is made anew. A queue without any entry goes on where the
 // compaction log ends.
@@ -336,7 +266,7 @@ func (c *compactionLog) agreeLocked() error {
 		return err
 	}
 	e, ok := c.q.entry(last)
-	if !ok || last < c.q.minOffset(c.all.log.minPhys()) {
+	if !ok || e.size == blankEntrySize || last < c.q.minOffset(c.all.log.minPhys()) {
 		return nil
 	}
 	if ms := c.logTime(e); ms >= 0 && ms != storeMs {

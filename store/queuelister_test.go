@@ -89,6 +89,7 @@ func TestListAndDeletedTopics(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t)
 	o.QueueListBytes, o.QueueListInterval = 1, 0
+	o.FlushInterval, o.QueueFlushInterval = time.Hour, time.Hour // the test flushes
 	s := openTestStore(t, o)
 	for _, topic := range []string{"A", "B", "C"} {
 		for range 5 {
