@@ -21,14 +21,16 @@ type place struct {
 
 // delivery is a message that a steady consumer printed.
 type delivery struct {
-	id string
-	at place
+	id   string
+	at   place
+	when int64 // nanoseconds of the machine's clock; steady orderly consumers print them
 }
 
 // steady is a Java client in a process of its own that stays while servers come and go. One goroutine reads its lines and
 // waits for its end.
 type steady struct {
 	stdin io.Closer
+	kill  func() // SIGKILL, if it still runs, and waits for its end
 	done  chan struct{}
 
 	mu       sync.Mutex
@@ -41,7 +43,7 @@ type steady struct {
 	strange  []string
 }
 
-// startSteady starts steady-producer or steady-consumer and waits until it is ready.
+// startSteady starts one of the steady scenarios and waits until it is ready.
 func startSteady(t testing.TB, tg *Target, version, scenario, topic, group string) *steady {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -60,10 +62,11 @@ func startSteady(t testing.TB, tg *Target, version, scenario, topic, group strin
 		}
 		_ = cmd.Wait()
 	}()
-	t.Cleanup(func() {
+	s.kill = func() {
 		cancel()
 		<-s.done
-	})
+	}
+	t.Cleanup(s.kill)
 	s.await(t, scenario+" is ready", 60*time.Second, func() bool { return s.ready })
 	return s
 }
@@ -90,7 +93,9 @@ func (s *steady) take(line string) {
 			s.acked[id] = at
 			return
 		}
-		s.got = append(s.got, delivery{id, at})
+		d := delivery{id: id, at: at}
+		_, _ = fmt.Sscan(rest, &id, &at.queueID, &at.queueOffset, new(int), &d.when)
+		s.got = append(s.got, d)
 		s.gotIDs[id] = true
 	default:
 		s.strange = append(s.strange, line)

@@ -17,10 +17,11 @@ import org.apache.rocketmq.common.message.MessageExt;
 /**
  * Clients that stay while their servers come and go. Until standard input ends,
  * the producer prints "ACK id queue queueOffset" for each send that was acknowledged and "ERR reason" for each that was not,
- * the consumer prints "GOT id queue queueOffset reconsumeTimes" for each message; both print READY when they have started.
+ * the consumer prints "GOT id queue queueOffset reconsumeTimes" for each message; all print READY when they have started.
+ * More of their kind are in SteadyOrder and SteadyTransactions.
  */
 final class Steady {
-    private static final long PACE_MILLIS = 2;
+    static final long PACE_MILLIS = 2;
 
     private Steady() {
     }
@@ -33,13 +34,28 @@ final class Steady {
         Thread input = new Thread(() -> awaitEnd(end));
         input.setDaemon(true);
         input.start();
-        if (name.equals("steady-producer")) {
-            produce(servers, topic, group, end);
-        } else if (name.equals("steady-consumer")) {
-            consume(servers, topic, group, end);
-        } else {
-            System.err.println("no scenario is called " + name);
-            System.exit(2);
+        switch (name) {
+            case "steady-producer":
+                produce(servers, topic, group, end);
+                break;
+            case "steady-consumer":
+                consume(servers, topic, group, end);
+                break;
+            case "steady-orderly-producer":
+                SteadyOrder.produce(servers, topic, group, end);
+                break;
+            case "steady-orderly-consumer":
+                SteadyOrder.consume(servers, topic, group, end);
+                break;
+            case "steady-undecided":
+                SteadyTransactions.leaveOpen(servers, topic, group, end);
+                break;
+            case "steady-decider":
+                SteadyTransactions.decide(servers, topic, group, end);
+                break;
+            default:
+                System.err.println("no scenario is called " + name);
+                System.exit(2);
         }
         say("DONE");
         System.exit(0);
@@ -56,10 +72,15 @@ final class Steady {
         end.countDown();
     }
 
-    private static synchronized void say(String line) {
+    static synchronized void say(String line) {
         PrintStream out = System.out;
         out.println(line);
         out.flush();
+    }
+
+    /** How a send failed, in one line. */
+    static void sayError(Object what) {
+        say("ERR " + String.valueOf(what).replaceAll("\\s+", " "));
     }
 
     /** Each message is sent once: what is in the log twice was put there twice by the broker. */
@@ -74,15 +95,23 @@ final class Steady {
             Message msg = new Message(topic, "steady", "k" + i, ("body " + i).getBytes(StandardCharsets.UTF_8));
             try {
                 SendResult r = p.send(msg);
-                boolean kept = r.getSendStatus() == SendStatus.SEND_OK;
-                say(kept ? "ACK " + r.getMsgId() + " " + r.getMessageQueue().getQueueId() + " " + r.getQueueOffset()
-                    : "ERR " + r.getSendStatus());
+                sayResult(r.getMsgId(), r);
             } catch (Exception e) {
-                say("ERR " + String.valueOf(e).replaceAll("\\s+", " "));
+                sayError(e);
                 end.await(100, java.util.concurrent.TimeUnit.MILLISECONDS);
             }
         }
         p.shutdown();
+    }
+
+    /** Says what came of a send, and returns whether it was acknowledged. */
+    static boolean sayResult(String id, SendResult r) {
+        if (r.getSendStatus() != SendStatus.SEND_OK) {
+            sayError(r.getSendStatus());
+            return false;
+        }
+        say("ACK " + id + " " + r.getMessageQueue().getQueueId() + " " + r.getQueueOffset());
+        return true;
     }
 
     private static void consume(Servers servers, String topic, String group, CountDownLatch end) throws Exception {
