@@ -30,8 +30,6 @@ const (
 	skippedTime = 5 * time.Second
 	// maxSuspend bounds how long a client may ask to wait.
 	maxSuspend = time.Hour
-	// wakeBatch is the number of pulls that one task of the pull pool runs.
-	wakeBatch = 64
 )
 
 // hold is the table of parked pulls.
@@ -47,9 +45,7 @@ type hold struct {
 	connMu sync.Mutex // guards conns and the connection lists; taken inside a shard's mu
 	conns  map[remoting.Conn]connPulls
 
-	wakeMu    sync.Mutex // guards what follows; no other lock is taken inside
-	woken     []*parkedPull
-	scheduled bool // a task is going to take woken
+	woken woken[*parkedPull]
 }
 
 // holdShard is the part of the table with some of the queues.
@@ -72,6 +68,7 @@ type connPulls struct {
 
 func newHold(p *Processor, most, mostConn int) *hold {
 	h := &hold{p: p, most: most, mostConn: mostConn, seed: maphash.MakeSeed(), conns: make(map[remoting.Conn]connPulls)}
+	h.woken.submit, h.woken.again = p.opts.Submit, h.again
 	for i := range h.shards {
 		h.shards[i].queues = make(map[holdKey]*parkedPull)
 	}
@@ -259,7 +256,7 @@ func (h *hold) tick(now time.Time) {
 			h.wake(h.takeDue(&h.shards[i], now.UnixNano()))
 		}
 	}
-	h.schedule()
+	h.woken.schedule()
 }
 
 // takeDue takes the pulls of a shard that are due at nowNs.
@@ -302,44 +299,15 @@ func (h *hold) wake(taken *parkedPull) {
 	if taken == nil {
 		return
 	}
-	h.wakeMu.Lock()
+	h.woken.mu.Lock()
 	for pp := taken; pp != nil; {
 		next := pp.nextTaken
 		pp.nextTaken = nil
-		h.woken = append(h.woken, pp)
+		h.woken.list = append(h.woken.list, pp)
 		pp = next
 	}
-	h.wakeMu.Unlock()
-	h.schedule()
-}
-
-// schedule submits a task for the woken pulls unless there is one. When the pool has no room the next tick tries again.
-func (h *hold) schedule() {
-	h.wakeMu.Lock()
-	submit := len(h.woken) > 0 && !h.scheduled
-	h.scheduled = h.scheduled || submit
-	h.wakeMu.Unlock()
-	if submit && !h.p.opts.Submit(remoting.PoolPull, h) {
-		h.wakeMu.Lock()
-		h.scheduled = false
-		h.wakeMu.Unlock()
-	}
-}
-
-// Run runs some of the woken pulls again, on the pull pool, after having called for help with the rest.
-func (h *hold) Run() {
-	var batch [wakeBatch]*parkedPull
-	h.wakeMu.Lock()
-	n := copy(batch[:], h.woken)
-	rest := copy(h.woken, h.woken[n:])
-	clear(h.woken[rest:])
-	h.woken = h.woken[:rest]
-	h.scheduled = false
-	h.wakeMu.Unlock()
-	h.schedule()
-	for _, pp := range batch[:n] {
-		h.again(pp)
-	}
+	h.woken.mu.Unlock()
+	h.woken.schedule()
 }
 
 // again runs a pull a second time. It is answered, unless all that arrived has other tags.
@@ -395,11 +363,5 @@ func (h *hold) drain() {
 			pp = next
 		}
 	}
-	h.wakeMu.Lock()
-	woken := h.woken
-	h.woken = nil
-	h.wakeMu.Unlock()
-	for _, pp := range woken {
-		h.again(pp)
-	}
+	h.woken.drain()
 }

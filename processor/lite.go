@@ -143,6 +143,7 @@ type liteWild struct {
 func newLites(p *Processor) *lites {
 	l := &lites{p: p, clients: make(map[string]*liteClient), topics: make(map[string]*liteTopic), wild: make(map[string]map[string]*liteWild)}
 	l.hold.l = l
+	l.hold.woken.submit, l.hold.woken.again = p.opts.Submit, l.hold.again
 	l.hold.conns = make(map[remoting.Conn]map[*parkedLite]struct{})
 	l.calls.New = func() any { return &litePop{l: l} }
 	l.free.New = func() any { return new(liteFlight) }

@@ -26,9 +26,7 @@ type liteHold struct {
 	due   liteParkedHeap
 	conns map[remoting.Conn]map[*parkedLite]struct{}
 
-	wakeMu    sync.Mutex // guards what follows; no other lock is taken inside
-	woken     []*parkedLite
-	scheduled bool
+	woken woken[*parkedLite]
 }
 
 // parkedLite is a pop that waits.
@@ -137,43 +135,7 @@ func (h *liteHold) wake(c *liteClient) {
 	}
 	h.mu.Unlock()
 	if pp != nil {
-		h.run(pp)
-	}
-}
-
-// run hands a pop that was taken to the pull pool.
-func (h *liteHold) run(pp *parkedLite) {
-	h.wakeMu.Lock()
-	h.woken = append(h.woken, pp)
-	h.wakeMu.Unlock()
-	h.schedule()
-}
-
-func (h *liteHold) schedule() {
-	h.wakeMu.Lock()
-	submit := len(h.woken) > 0 && !h.scheduled
-	h.scheduled = h.scheduled || submit
-	h.wakeMu.Unlock()
-	if submit && !h.l.p.opts.Submit(remoting.PoolPull, h) {
-		h.wakeMu.Lock()
-		h.scheduled = false
-		h.wakeMu.Unlock()
-	}
-}
-
-// Run runs some of the woken pops again, on the pull pool, after having called for help with the rest.
-func (h *liteHold) Run() {
-	var batch [wakeBatch]*parkedLite
-	h.wakeMu.Lock()
-	n := copy(batch[:], h.woken)
-	rest := copy(h.woken, h.woken[n:])
-	clear(h.woken[rest:])
-	h.woken = h.woken[:rest]
-	h.scheduled = false
-	h.wakeMu.Unlock()
-	h.schedule()
-	for _, pp := range batch[:n] {
-		h.again(pp)
+		h.woken.add(pp)
 	}
 }
 
@@ -242,9 +204,9 @@ func (h *liteHold) takeDue(nowMs int64) (taken []*parkedLite) {
 // tick wakes the pops whose time is over, and those that no pool had room for.
 func (h *liteHold) tick(now time.Time) {
 	for _, pp := range h.takeDue(now.UnixMilli() + popNearMs) {
-		h.run(pp)
+		h.woken.add(pp)
 	}
-	h.schedule()
+	h.woken.schedule()
 }
 
 // connClosed drops the pops of a connection.
@@ -273,13 +235,7 @@ func (h *liteHold) drain() {
 	for _, pp := range h.takeDue(math.MaxInt64) {
 		h.again(pp)
 	}
-	h.wakeMu.Lock()
-	woken := h.woken
-	h.woken = nil
-	h.wakeMu.Unlock()
-	for _, pp := range woken {
-		h.again(pp)
-	}
+	h.woken.drain()
 }
 
 // liteParkedHeap orders pops by the time they are answered at.

@@ -43,9 +43,7 @@ type popHold struct {
 	connMu sync.Mutex // guards conns and the connection lists; taken inside a shard's mu
 	conns  map[remoting.Conn]*parkedPop
 
-	wakeMu    sync.Mutex // guards what follows; no other lock is taken inside
-	woken     []*parkedPop
-	scheduled bool
+	woken woken[*parkedPop]
 }
 
 // popHoldShard is the part of the table with some of the topics.
@@ -92,6 +90,7 @@ type parkedPop struct {
 
 func newPopHold(pp *popping) *popHold {
 	h := &popHold{pp: pp, seed: maphash.MakeSeed(), conns: make(map[remoting.Conn]*parkedPop)}
+	h.woken.submit, h.woken.again = pp.p.opts.Submit, h.again
 	for i := range h.shards {
 		h.shards[i].topics = make(map[string][]*waitGroup)
 	}
@@ -419,7 +418,7 @@ func (h *popHold) tick(now time.Time) {
 		s.mu.Unlock()
 		h.wake(taken)
 	}
-	h.schedule()
+	h.woken.schedule()
 }
 
 func (s *popHoldShard) forgetLocked(h *popHold, topic string, groups []*waitGroup, beforeMs int64) {
@@ -456,43 +455,15 @@ func (h *popHold) wake(taken *parkedPop) {
 	if taken == nil {
 		return
 	}
-	h.wakeMu.Lock()
+	h.woken.mu.Lock()
 	for pp := taken; pp != nil; {
 		next := pp.nextTaken
 		pp.nextTaken = nil
-		h.woken = append(h.woken, pp)
+		h.woken.list = append(h.woken.list, pp)
 		pp = next
 	}
-	h.wakeMu.Unlock()
-	h.schedule()
-}
-
-func (h *popHold) schedule() {
-	h.wakeMu.Lock()
-	submit := len(h.woken) > 0 && !h.scheduled
-	h.scheduled = h.scheduled || submit
-	h.wakeMu.Unlock()
-	if submit && !h.pp.p.opts.Submit(remoting.PoolPull, h) {
-		h.wakeMu.Lock()
-		h.scheduled = false
-		h.wakeMu.Unlock()
-	}
-}
-
-// Run runs some of the woken requests again, on the pull pool, after having called for help with the rest.
-func (h *popHold) Run() {
-	var batch [wakeBatch]*parkedPop
-	h.wakeMu.Lock()
-	n := copy(batch[:], h.woken)
-	rest := copy(h.woken, h.woken[n:])
-	clear(h.woken[rest:])
-	h.woken = h.woken[:rest]
-	h.scheduled = false
-	h.wakeMu.Unlock()
-	h.schedule()
-	for _, pp := range batch[:n] {
-		h.again(pp)
-	}
+	h.woken.mu.Unlock()
+	h.woken.schedule()
 }
 
 // again runs a request once more. A pop that finds nothing waits on until its time is over.
@@ -551,13 +522,7 @@ func (h *popHold) drain() {
 			pp = next
 		}
 	}
-	h.wakeMu.Lock()
-	woken := h.woken
-	h.woken = nil
-	h.wakeMu.Unlock()
-	for _, pp := range woken {
-		h.again(pp)
-	}
+	h.woken.drain()
 }
 
 // popDueHeap orders requests by the time they are answered at.
