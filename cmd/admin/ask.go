@@ -72,7 +72,9 @@ func (s *session) exchange(addr string, c *codec.Command) (*codec.Command, error
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 	defer cancel()
-	s.keys.sign(c)
+	if err := s.keys.sign(c); err != nil {
+		return nil, err
+	}
 	resp, err := s.client.Call(ctx, addr, c)
 	return resp, reason(err)
 }

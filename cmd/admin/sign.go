@@ -2,19 +2,16 @@ package admin
 
 import (
 	"bufio"
-	"crypto/hmac"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
 )
 
@@ -73,22 +70,10 @@ func (k *credentials) read(path string) error {
 	return nil
 }
 
-// sign adds who asks and the proof of it: HMAC-SHA1 over the values of all fields in the order of their names, then the body. Apache:
-// AclClientRPCHook, AclUtils.combineRequestContent.
-func (k credentials) sign(c *codec.Command) {
+// sign adds who asks and the proof of it. Apache: AclClientRPCHook.
+func (k credentials) sign(c *codec.Command) error {
 	if k.accessKey == "" {
-		return
+		return nil
 	}
-	c.Extra = append(c.Extra, codec.Field{Key: "AccessKey", Value: k.accessKey})
-	if k.token != "" {
-		c.Extra = append(c.Extra, codec.Field{Key: "SecurityToken", Value: k.token})
-	}
-	fields := slices.Clone(c.Extra)
-	slices.SortFunc(fields, func(a, b codec.Field) int { return strings.Compare(a.Key, b.Key) })
-	mac := hmac.New(sha1.New, []byte(k.secretKey))
-	for _, f := range fields {
-		mac.Write([]byte(f.Value))
-	}
-	mac.Write(c.Body)
-	c.Extra = append(c.Extra, codec.Field{Key: "Signature", Value: base64.StdEncoding.EncodeToString(mac.Sum(nil))})
+	return auth.NewSigner(k.accessKey, k.secretKey, k.token).Sign(c)
 }

@@ -35,7 +35,7 @@ func TestSignaturesAreApaches(t *testing.T) {
 		for k, v := range r.Before {
 			c.Extra = append(c.Extra, codec.Field{Key: k, Value: v})
 		}
-		credentials{r.AccessKey, r.SecretKey, r.SecurityToken}.sign(c)
+		require.NoError(t, credentials{r.AccessKey, r.SecretKey, r.SecurityToken}.sign(c))
 		got := map[string]string{}
 		for _, f := range c.Extra {
 			got[f.Key] = f.Value
