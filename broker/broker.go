@@ -319,7 +319,7 @@ func processorSettings(cfg Config, ip netip.Addr) processor.Settings {
 func (b *Broker) registrarOptions(cfg Config) RegistrarOptions {
 	return RegistrarOptions{
 		Cluster: cfg.ClusterName, Broker: cfg.Name, BrokerID: cfg.ID, Addr: b.Addr.String(), HAAddr: haAddr(cfg, b.Addr.Addr()),
-		Namesrvs: cfg.NamesrvAddrs, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed, QueryFirst: !cfg.ForceRegister, SplitSize: cfg.splitSize(),
+		Namesrvs: cfg.NamesrvAddrs, Finding: cfg.Finding.ByAddressServer, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed, QueryFirst: !cfg.ForceRegister, SplitSize: cfg.splitSize(),
 		Topics: b.topicsToRegister, Client: b.client, Logger: b.log,
 	}
 }
@@ -371,7 +371,10 @@ func (b *Broker) poolLoad(kind remoting.PoolKind) (waiting, capacity int) {
 func (b *Broker) startServices(cfg Config) error {
 	s := b.services
 	s.run(b.guard.Run)
+	find := newNamesrvFinder(cfg, b.register.SetNamesrvs, b.log)
+	find.first(s.ctx)
 	s.run(b.register.Run)
+	s.run(find.run)
 	s.run(b.tls.Watch)
 	b.register.AwaitFirst()
 	s.run(func(ctx context.Context) {

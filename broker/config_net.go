@@ -17,9 +17,13 @@ type NetConfig struct {
 	// SplitRegistration registers SplitSize topics at a time; without it only what is too long for a frame is split.
 	SplitRegistration bool
 	SplitSize         int
+	// Finding is how name servers are found that are not named by their addresses.
+	Finding NamesrvFinding
 }
 
-func defaultNetConfig() NetConfig { return NetConfig{ProxySources: "private", SplitSize: 800} }
+func defaultNetConfig() NetConfig {
+	return NetConfig{ProxySources: "private", SplitSize: 800, Finding: defaultNamesrvFinding()}
+}
 
 // withNetKeys adds the keys of NetConfig.
 func withNetKeys(keys codec.SettingKeys[Config]) codec.SettingKeys[Config] {
@@ -27,7 +31,7 @@ func withNetKeys(keys codec.SettingKeys[Config]) codec.SettingKeys[Config] {
 	keys["proxyProtocolSources"] = codec.TextKey(func(c *Config) *string { return &c.ProxySources })
 	keys["enableSplitRegistration"] = codec.BoolKey(func(c *Config) *bool { return &c.SplitRegistration })
 	keys["splitRegistrationSize"] = codec.NumberKey(func(c *Config) *int { return &c.SplitSize }, 2, 1<<20)
-	return keys
+	return withFindingKeys(keys)
 }
 
 // splitSize is the number of topics in a registration, 0 for all that fit.

@@ -36,6 +36,8 @@ type RegistrarOptions struct {
 	Addr, HAAddr string
 	// Namesrvs is the list of name servers, "host:port" separated by ";".
 	Namesrvs string
+	// Finding says that the list is filled by SetNamesrvs: while it is empty, the broker is not registered.
+	Finding bool
 	// Period is the time between two registrations.
 	Period time.Duration
 	// Compressed sends the topics as zlib.
@@ -56,10 +58,9 @@ type RegistrarOptions struct {
 // others. It always sends all topics, since a name server that does not know the broker refuses a single one.
 // Apache: BrokerOuterAPI.registerBrokerAll.
 type Registrar struct {
-	opts     RegistrarOptions
-	namesrvs []*namesrvLink
-	body     registerBody
-	tried    sync.WaitGroup
+	opts  RegistrarOptions
+	body  registerBody
+	links registrarLinks
 
 	// changes counts the calls of Changed.
 	changes atomic.Int64
@@ -72,6 +73,9 @@ type Registrar struct {
 type namesrvLink struct {
 	addr    string
 	changed chan struct{} // holds one token when the topics have changed
+	tried   chan struct{} // closed by first: the name server has been called once, or is not to be
+	first   func()
+	stop    func() // ends keep; it does nothing before that runs
 	// told is the count of changes that the name server has seen, down whether the last call failed, registered whether it
 	// succeeded.
 	told             atomic.Int64
@@ -84,38 +88,32 @@ type namesrvLink struct {
 	known, asked bool
 }
 
+func newNamesrvLink(addr string) *namesrvLink {
+	l := &namesrvLink{addr: addr, changed: make(chan struct{}, 1), tried: make(chan struct{}), stop: func() {}}
+	l.first = sync.OnceFunc(func() { close(l.tried) })
+	return l
+}
+
 // NewRegistrar returns a registrar that does nothing before Run.
 func NewRegistrar(opts RegistrarOptions) *Registrar {
 	r := &Registrar{opts: opts, progress: make(chan struct{}), body: registerBody{topics: opts.Topics, compressed: opts.Compressed,
 		partTopics: opts.SplitSize, maxBytes: registrationBytes}}
-	seen := make(map[string]bool)
-	for _, addr := range strings.Split(opts.Namesrvs, ";") {
-		if addr = strings.TrimSpace(addr); addr != "" && !seen[addr] {
-			seen[addr] = true
-			r.namesrvs = append(r.namesrvs, &namesrvLink{addr: addr, changed: make(chan struct{}, 1)})
-		}
-	}
-	r.tried.Add(len(r.namesrvs))
+	r.SetNamesrvs(strings.Split(opts.Namesrvs, ";"))
 	return r
 }
 
 // AwaitFirst returns when each name server has been told once, with or without success. Run must be running.
-func (r *Registrar) AwaitFirst() { r.tried.Wait() }
-
-// Run registers at once, every period and after each change, until ctx ends.
-func (r *Registrar) Run(ctx context.Context) {
-	var links sync.WaitGroup
-	for _, l := range r.namesrvs {
-		links.Go(func() { r.keep(ctx, l) })
+func (r *Registrar) AwaitFirst() {
+	for _, l := range r.links.now() {
+		<-l.tried
 	}
-	links.Wait()
 }
 
 // Changed says that the topics have changed: they are registered soon. It does not wait.
 func (r *Registrar) Changed() {
 	r.body.forget()
 	r.changes.Add(1)
-	for _, l := range r.namesrvs {
+	for _, l := range r.links.now() {
 		select {
 		case l.changed <- struct{}{}:
 		default:
@@ -130,7 +128,7 @@ func (r *Registrar) AwaitChanged(ctx context.Context) {
 		r.mu.Lock()
 		progress := r.progress
 		r.mu.Unlock()
-		if !slices.ContainsFunc(r.namesrvs, func(l *namesrvLink) bool { return l.told.Load() < want && !l.down.Load() }) {
+		if !slices.ContainsFunc(r.links.now(), func(l *namesrvLink) bool { return l.told.Load() < want && !l.down.Load() }) {
 			return
 		}
 		select {
@@ -143,21 +141,23 @@ func (r *Registrar) AwaitChanged(ctx context.Context) {
 
 // Namesrvs returns the addresses of the name servers.
 func (r *Registrar) Namesrvs() []string {
-	addrs := make([]string, len(r.namesrvs))
-	for i, l := range r.namesrvs {
+	links := r.links.now()
+	addrs := make([]string, len(links))
+	for i, l := range links {
 		addrs[i] = l.addr
 	}
 	return addrs
 }
 
-// Registered reports whether some name server has taken the latest call, or there is none to be called.
+// Registered reports whether some name server has taken the latest call, or there is none to be called nor found.
 func (r *Registrar) Registered() bool {
-	for _, l := range r.namesrvs {
+	links := r.links.now()
+	for _, l := range links {
 		if l.registered.Load() {
 			return true
 		}
 	}
-	return len(r.namesrvs) == 0
+	return len(links) == 0 && !r.opts.Finding
 }
 
 // called notes how the call of a name server went that knew of that many changes.
@@ -167,6 +167,11 @@ func (r *Registrar) called(l *namesrvLink, changes int64, err error) {
 	}
 	l.down.Store(err != nil)
 	l.registered.Store(err == nil)
+	r.progressed()
+}
+
+// progressed has AwaitChanged look again.
+func (r *Registrar) progressed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.progress)
@@ -177,7 +182,7 @@ func (r *Registrar) called(l *namesrvLink, changes int64, err error) {
 // answered or ctx ends.
 func (r *Registrar) Unregister(ctx context.Context) {
 	var calls sync.WaitGroup
-	for _, l := range r.namesrvs {
+	for _, l := range r.links.leave() {
 		calls.Go(func() {
 			ctx := ctx
 			l.mu.Lock()
@@ -200,12 +205,11 @@ func (r *Registrar) Unregister(ctx context.Context) {
 func (r *Registrar) keep(ctx context.Context, l *namesrvLink) {
 	backOff := firstBackOff
 	changed := true
-	first := sync.OnceFunc(r.tried.Done)
-	defer first()
+	defer l.first()
 	for {
 		began := time.Now()
 		err := r.register(ctx, l, changed)
-		first()
+		l.first()
 		if ctx.Err() != nil {
 			return
 		}

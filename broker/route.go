@@ -92,7 +92,7 @@ func appendQueues(list []codec.MessageQueue, topic, broker string, perm, n int32
 // Route asks the name servers in turn for a topic's route; nil when they do not know it. The error is that of the last one, when none
 // answered.
 func (r *Registrar) Route(ctx context.Context, topic string) (data *codec.TopicRouteData, err error) {
-	for _, l := range r.namesrvs {
+	for _, l := range r.links.now() {
 		var resp *codec.Command
 		if resp, err = r.opts.Client.Call(ctx, l.addr, request(codec.GetRouteInfoByTopic, nil, &codec.GetRouteInfoHeader{Topic: topic})); err != nil {
 			continue

@@ -103,6 +103,7 @@ func (f *serverFlags) brokerConfig(cmd *cobra.Command, log *slog.Logger) (broker
 	if cmd.Flags().Changed("broker-port") {
 		cfg.ListenPort = f.listenOnPort
 	}
+	cfg.Finding.Own = joinNamesrvs(cfg.BindAddress, f.namesrvPort, "")
 	cfg.NamesrvAddrs = joinNamesrvs(cfg.BindAddress, f.namesrvPort, cfg.NamesrvAddrs)
 	return cfg, nil
 }

@@ -116,7 +116,7 @@ func brokerCommand() *cobra.Command {
 
 func serveBroker(cmd *cobra.Command, cfg broker.Config, log *slog.Logger) error {
 	started := time.Now()
-	if cfg.NamesrvAddrs == "" {
+	if cfg.NamesrvAddrs == "" && !cfg.Finding.ByAddressServer {
 		log.Warn("no name server is set, clients will not find this broker; use -n, NAMESRV_ADDR or namesrvAddr")
 	}
 	b, err := broker.Open(cfg, log)
