@@ -305,7 +305,9 @@ func (m *metrics) remoting(s series) {
 	for _, n := range [...]struct {
 		cause string
 		count int64
-	}{{"idle", r.ClosedIdle}, {"slow_reader", r.ClosedSlow}, {"bad_frame", r.ClosedBadFrame}, {"refused", r.ConnsRefused}} {
+	}{{"idle", r.ClosedIdle}, {"slow_reader", r.ClosedSlow}, {"bad_frame", r.ClosedBadFrame}, {"refused", r.ConnsRefused}, {"plain", r.PlainRefused}} {
 		s.counter("apogee_closed_connections_total", n.count, n.cause)
 	}
+	s.counter("apogee_tls_handshakes_total", r.TLSConns, "done")
+	s.counter("apogee_tls_handshakes_total", r.TLSFailed, "failed")
 }

@@ -74,4 +74,5 @@ var families = []struct{ name, labels, help string }{
 	{"apogee_sent_bytes_total", "", "Bytes of frames sent"},
 	{"apogee_rejected_requests_total", "cause", "Requests refused at the door"},
 	{"apogee_closed_connections_total", "cause", "Connections closed by the broker, or not taken"},
+	{"apogee_tls_handshakes_total", "result", "Handshakes of TLS that were done or failed"},
 }

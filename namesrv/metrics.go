@@ -24,6 +24,7 @@ var families = []struct{ name, labels, help string }{
 	{"apogee_namesrv_sent_bytes_total", "", "Bytes of frames sent"},
 	{"apogee_namesrv_rejected_requests_total", "cause", "Requests refused at the door"},
 	{"apogee_namesrv_closed_connections_total", "cause", "Connections closed by the name server, or not taken"},
+	{"apogee_namesrv_tls_handshakes_total", "result", "Handshakes of TLS that were done or failed"},
 	{"apogee_namesrv_rpc_latency_milliseconds", "request_code response_code", "From the arrival of requests to their answers"},
 }
 
@@ -67,9 +68,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for cause, n := range map[string]int64{"busy": r.Busy, "too_old": r.TooOld, "unknown_code": r.Unknown, "panic": r.Panics} {
 		counter("apogee_namesrv_rejected_requests_total", n, cause)
 	}
-	for cause, n := range map[string]int64{"idle": r.ClosedIdle, "slow_reader": r.ClosedSlow, "bad_frame": r.ClosedBadFrame, "refused": r.ConnsRefused} {
+	for cause, n := range map[string]int64{"idle": r.ClosedIdle, "slow_reader": r.ClosedSlow, "bad_frame": r.ClosedBadFrame, "refused": r.ConnsRefused, "plain": r.PlainRefused} {
 		counter("apogee_namesrv_closed_connections_total", n, cause)
 	}
+	counter("apogee_namesrv_tls_handshakes_total", r.TLSConns, "done")
+	counter("apogee_namesrv_tls_handshakes_total", r.TLSFailed, "failed")
 	c.calls(ch)
 }
 

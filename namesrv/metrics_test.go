@@ -2,7 +2,9 @@ package namesrv
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -67,4 +69,43 @@ func TestHealthOverHTTP(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	_, text := get("/metrics")
 	require.Contains(t, text, "apogee_namesrv_topics 0")
+}
+
+// A plain connection where TLS is demanded, one that only begins a handshake, and a whole one are told apart.
+func TestMetricsOfTLS(t *testing.T) {
+	t.Parallel()
+	opts := options(t)
+	require.NoError(t, opts.TLS.Set("tls.server.mode", "enforcing"))
+	s := open(t, opts)
+	addr := s.Addr().String()
+	tc, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	require.NoError(t, err)
+	defer tc.Close()
+	for _, bytes := range []string{"\x00\x00\x00\x08\x00\x00\x00\x00{}{}", "\x16\x03\x01\x00\x04\x01\x00\x00\x00"} {
+		c, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.Write([]byte(bytes))
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, c) // until the name server closes it
+	}
+	require.Eventually(t, func() bool {
+		m := s.remoting.Metrics()
+		return m.TLSConns+m.TLSFailed+m.PlainRefused == 3
+	}, 10*time.Second, time.Millisecond)
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(s.Collector()))
+	got, err := registry.Gather()
+	require.NoError(t, err)
+	values := map[string]float64{}
+	for _, f := range got {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				values[f.GetName()+" "+l.GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	require.Equal(t, 1.0, values["apogee_namesrv_tls_handshakes_total done"])
+	require.Equal(t, 1.0, values["apogee_namesrv_tls_handshakes_total failed"])
+	require.Equal(t, 1.0, values["apogee_namesrv_closed_connections_total plain"])
 }

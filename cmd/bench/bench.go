@@ -15,6 +15,7 @@ import (
 
 	"github.com/apogee-mq/apogee/auth"
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/remoting"
 )
 
 // Bounds of what one run may ask for.
@@ -48,6 +49,7 @@ type load struct {
 	spread  string
 	pid     int
 	keys    [2]string // access key and secret key; nothing is signed without
+	dial    remoting.DialFunc
 
 	out, progress io.Writer
 }
@@ -69,7 +71,9 @@ func Command(failed func(error) error) *cobra.Command {
 
 Latency of a closed loop (no --rate) is from the writing of a request to its answer. With --rate messages are due at fixed
 times whatever the server does, and latency counts from when a message was due, so that a stall is paid by all that were due
-in it. Every run makes topics of its own unless --topic names one that exists; they stay until they are deleted.`,
+in it. Connections use TLS where Apache's tools would: with -Dtls.enable=true in JAVA_OPT.
+
+Every run makes topics of its own unless --topic names one that exists; they stay until they are deleted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -147,7 +151,20 @@ func endToEndFlags(l *load, cmd *cobra.Command) {
 	cmd.Flags().IntVar(&l.groups, "groups", 1, "consumer groups that each get every message")
 }
 
+// useTLS has connections use TLS when JAVA_OPT or the file of tls.config.file ask for it, as Apache's tools do.
+func (l *load) useTLS() error {
+	opts := remoting.DefaultClientOptions()
+	if err := opts.UseTLS(remoting.TLSSettings{}); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	l.dial = opts.Dial
+	return nil
+}
+
 func (l *load) validate() error {
+	if err := l.useTLS(); err != nil {
+		return err
+	}
 	if l.keys[1] == "" {
 		l.keys[1] = os.Getenv("APOGEE_SECRET_KEY")
 	}

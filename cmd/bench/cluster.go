@@ -26,7 +26,7 @@ type cluster struct {
 
 func (l *load) cluster() *cluster {
 	opts := remoting.DefaultClientOptions()
-	opts.Sign = l.sign()
+	opts.Sign, opts.Dial = l.sign(), l.dial
 	return &cluster{remoting.NewClient(opts), strings.FieldsFunc(l.namesrv, func(r rune) bool { return r == ';' || r == ' ' })}
 }
 

@@ -27,13 +27,14 @@ type conn struct {
 	resp  codec.Command
 }
 
-func dial(ctx context.Context, addr string, sign func(*codec.Command) error) (*conn, error) {
-	d := net.Dialer{Timeout: 3 * time.Second}
-	nc, err := d.DialContext(ctx, "tcp", addr)
+func (l *load) connect(ctx context.Context, addr string) (*conn, error) {
+	within, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	nc, err := l.dial(within, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	return &conn{Conn: nc, sign: sign, r: bufio.NewReaderSize(nc, 256<<10)}, nil
+	return &conn{Conn: nc, sign: l.sign(), r: bufio.NewReaderSize(nc, 256<<10)}, nil
 }
 
 // add gathers a request.

@@ -26,7 +26,7 @@ type receiver struct {
 }
 
 func (l *load) newReceiver(ctx context.Context, group string, queues []queue, from []int64) (*receiver, error) {
-	c, err := dial(ctx, queues[0].addr, l.sign())
+	c, err := l.connect(ctx, queues[0].addr)
 	if err != nil {
 		return nil, err
 	}

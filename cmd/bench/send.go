@@ -43,7 +43,7 @@ type sender struct {
 }
 
 func (l *load) newSender(ctx context.Context, run uint64, n int, queues []queue, m *meter) (*sender, error) {
-	c, err := dial(ctx, queues[0].addr, l.sign())
+	c, err := l.connect(ctx, queues[0].addr)
 	if err != nil {
 		return nil, err
 	}
