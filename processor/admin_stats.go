@@ -41,8 +41,11 @@ type history struct {
 	mu      sync.Mutex // guards all below
 	samples []sample   // oldest first
 	// today and yesterday are the counters at the beginning of the day and of the one before.
-	today, yesterday sample
+	today, yesterday daily
 }
+
+// daily is what is counted by day.
+type daily struct{ puts, gets int64 }
 
 // sample takes a sample, and reports whether ten minutes have gone by. TickClients calls it every 10 s.
 func (s *Stats) sample(now time.Time) (tenMinutes bool) {
@@ -52,7 +55,7 @@ func (s *Stats) sample(now time.Time) (tenMinutes bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n := len(h.samples); n > 0 && now.YearDay() != h.samples[n-1].at.YearDay() {
-		h.yesterday, h.today = h.today, next
+		h.yesterday, h.today = h.today, s.daily()
 	}
 	if len(h.samples) == sampleCount {
 		h.samples = append(h.samples[:0], h.samples[1:]...)
@@ -133,6 +136,7 @@ func (p *Processor) addCounters(table map[string]string) {
 		seconds := int64(p.opts.Now().Sub(started).Seconds())
 		table["runtime"] = fmt.Sprintf("[ %d days, %d hours, %d minutes, %d seconds ]", seconds/86400, seconds/3600%24, seconds/60%60, seconds%60)
 	}
+	now := stats.daily()
 	h := &stats.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -143,10 +147,10 @@ func (p *Processor) addCounters(table map[string]string) {
 	table["getTransferredTps"] = h.ratesLocked(func(s sample) int64 { return s.transferred })
 	count("msgPutTotalYesterdayMorning", h.yesterday.puts)
 	count("msgPutTotalTodayMorning", h.today.puts)
-	count("msgPutTotalTodayNow", puts)
-	count("msgGetTotalYesterdayMorning", h.yesterday.transferred)
-	count("msgGetTotalTodayMorning", h.today.transferred)
-	count("msgGetTotalTodayNow", stats.Gets.Load())
+	count("msgPutTotalTodayNow", now.puts)
+	count("msgGetTotalYesterdayMorning", h.yesterday.gets)
+	count("msgGetTotalTodayMorning", h.today.gets)
+	count("msgGetTotalTodayNow", now.gets)
 }
 
 // addStoreInfo adds the places of the log and of the delay levels.

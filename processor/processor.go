@@ -201,6 +201,7 @@ func New(opts Options) (*Processor, error) {
 		clients: NewClients(opts.Logger), locks: NewLocks(opts.Logger), log: opts.Logger,
 	}
 	p.stats.traffic = newTraffic()
+	p.stats.system = p.topics.IsSystem
 	p.clients.notifier = newNotifier(p)
 	p.clients.gone = p.opts.Filters.Unregister
 	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)

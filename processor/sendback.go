@@ -144,6 +144,9 @@ func (p *Processor) putRetry(record *codec.Message, topic string, queueID int32,
 		return refuse(codec.SystemError, "UNKNOWN_ERROR")
 	}
 	p.stats.put(m.Topic, KindDelay, 1, put.EndOffset-put.PhysOffset)
+	if !p.topics.IsSystem(m.Topic) {
+		p.stats.sentBack.Add(1)
+	}
 	return nil
 }
 

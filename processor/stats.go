@@ -13,6 +13,8 @@ type Stats struct {
 	// PutFailures are messages that the store refused, putTimes how long puts of single messages take.
 	PutFailures atomic.Int64
 	putTimes    latencies
+	// sentBack are those of Puts that went straight to a retry or dead-letter topic when a group sent them back.
+	sentBack atomic.Int64
 	// Gets and GetBytes are messages and their record bytes sent to consumers.
 	_              [64]byte // the two groups are written by different goroutines
 	Gets, GetBytes atomic.Int64
@@ -29,6 +31,8 @@ type Stats struct {
 
 	history history
 	traffic *traffic
+	// system tells the topics that daily counters leave out.
+	system func(topic string) bool
 }
 
 // put counts messages that were stored for a client.
@@ -36,6 +40,27 @@ func (s *Stats) put(topic string, kind MessageKind, messages, recordBytes int64)
 	s.Puts.Add(messages)
 	s.PutBytes.Add(recordBytes)
 	s.traffic.in(topic, kind, messages, recordBytes)
+}
+
+// daily tells what was put and sent since the start as Java counts it by day: without system topics, and without what groups
+// sent back. It looks at all topics. Apache: BrokerStats, BrokerStatsManager.incBrokerPutNumsWithoutSystemTopic.
+func (s *Stats) daily() (d daily) {
+	for i := range s.traffic.shards {
+		for topic, c := range s.traffic.shards[i].all() {
+			if !s.system(topic) {
+				continue
+			}
+			d.puts -= c.total().messages
+			for group, g := range c.groups.all() {
+				if group != string(scheduleConsumer) { // which Gets knows nothing of
+					d.gets -= g.out.messages.Load()
+				}
+			}
+		}
+	}
+	d.puts += s.Puts.Load() - s.sentBack.Load()
+	d.gets += s.Gets.Load()
+	return d
 }
 
 // get counts messages that were sent to a member of a group.

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/store"
 )
 
 // statsOf asks for one of Java's items.
@@ -114,4 +115,36 @@ func TestLagOfAGroup(t *testing.T) {
 	b.EachLag(func(l GroupLag) { lags = append(lags, l) })
 	require.Equal(t, []GroupLag{{Group: "G", Topic: "T", Lag: 3, InFlight: 2, Ready: 1, Latency: 7 * time.Second, Queueing: 7 * time.Second,
 		Queues: []int64{3, 0}}}, lags)
+}
+
+// TestDailyCounters expects what Apache's broker 5.4.0 tells of such messages: one for each that a client sent, none for traces,
+// dead letters and halves.
+func TestDailyCounters(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	b.topicOf("T", 1)
+	b.topicOf(store.TopicTrace, 1)
+	b.groupOf("G")
+	send := func(topic, props string) {
+		require.Equal(t, codec.Success, b.request(codec.SendMessageV2, sendFields(topic, fields{"e": "0", "i": props}), "body").Code)
+	}
+	send("T", "")
+	send("T", "")
+	send("T", propText("DELAY", "1")) // counts when it is delivered
+	send("T", propText("TRAN_MSG", "true", "PGROUP", "P"))
+	send(store.TopicTrace, "")
+	b.CountDelayed("T", 100)
+	b.dispatched()
+	require.Equal(t, codec.Success, b.request(codec.ConsumerSendMsgBack, backFields("G", 0, fields{"delayLevel": "-1"}), "").Code)
+	pull := fields{"consumerGroup": "G", "queueId": "0", "queueOffset": "0", "maxMsgNums": "32", "sysFlag": "0", "commitOffset": "0",
+		"suspendTimeoutMillis": "0", "subVersion": "0", "subscription": "*"}
+	for _, topic := range []string{"T", store.TopicTrace} {
+		require.Equal(t, codec.Success, b.request(codec.PullMessage, pull.with(fields{"topic": topic, "sysFlag": "4"}), "").Code)
+	}
+
+	var got codec.KVTable
+	require.NoError(t, codec.UnmarshalJSON(b.request(codec.GetBrokerRuntimeInfo, nil, "").Body, &got))
+	require.Equal(t, "7", got.Table["putMessageTimesTotal"])
+	require.Equal(t, "3", got.Table["msgPutTotalTodayNow"])
+	require.Equal(t, "2", got.Table["msgGetTotalTodayNow"])
 }
