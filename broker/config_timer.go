@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/apogee-mq/apogee/store"
@@ -19,12 +20,18 @@ type TimerConfig struct {
 	TimerStopEnqueue, TimerStopDequeue bool
 	Recall, RecallUnwritable           bool
 	RecallByTopic                      bool
+	// TimerCheckMetrics says that the counts are compared with the wheel in the hours of TimerCheckWhen, those of topics with fewer
+	// than TimerCheckBelow messages.
+	TimerCheckMetrics bool
+	TimerCheckWhen    string
+	TimerCheckBelow   int64
 }
 
 func defaultTimerConfig() TimerConfig {
 	return TimerConfig{
 		TimerPrecision: time.Second, TimerRollSlots: 2 * 24 * 3600, TimerMaxDelay: 72 * time.Hour,
 		TimerLogFileBytes: 100 << 20, TimerFlushInterval: time.Second, TimerSlotMax: 1<<31 - 1, RecallUnwritable: true,
+		TimerCheckMetrics: true, TimerCheckWhen: "05", TimerCheckBelow: 1_000_000,
 	}
 }
 
@@ -67,6 +74,53 @@ func (b *Broker) startTimer(cfg Config) {
 		}
 	})
 	b.services.every(cfg.TimerFlushInterval, b.logged("flush the timer", b.timer.Flush))
+	b.services.run(b.checkTimer)
+}
+
+const (
+	// timerCheckPeriod is how often the hour of timerCheckMetricsWhen is looked for, timerCheckRest how long it is then over.
+	timerCheckPeriod = 5 * time.Minute
+	timerCheckRest   = 70 * time.Minute
+)
+
+// checkTimer makes the counts of timer messages right until ctx ends: all of them after a stop that was not a clean one, and at night
+// as timerEnableCheckMetrics asks for. Apache: TimerMessageStore.start, which does the latter.
+func (b *Broker) checkTimer(ctx context.Context) {
+	cfg := b.config.timer()
+	if cfg.TimerCheckMetrics && b.timer.MetricsUnsure() {
+		b.timerChecked(b.timer.RecountMetrics(ctx))
+	}
+	last := time.Now()
+	tick := time.NewTicker(timerCheckPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			cfg := b.config.timer()
+			if cfg.checksTimer(now, last) {
+				last = now
+				b.timerChecked(b.timer.ReviseMetrics(ctx, cfg.TimerCheckBelow))
+			}
+		}
+	}
+}
+
+// checksTimer reports whether it is time for the nightly check.
+func (c *TimerConfig) checksTimer(now, last time.Time) bool {
+	hours, _ := store.ParseDeleteWhen(c.TimerCheckWhen) // checked when it was set
+	return c.TimerCheckMetrics && now.Sub(last) > timerCheckRest && slices.Contains(hours, now.Hour())
+}
+
+func (b *Broker) timerChecked(revised int, err error) {
+	switch {
+	case errors.Is(err, context.Canceled):
+	case err != nil:
+		b.log.Error("counts of waiting timer messages were not checked", "err", err)
+	case revised > 0:
+		b.log.Warn("counts of waiting timer messages were wrong and are right now", "topics", revised)
+	}
 }
 
 // redirect makes a message one that the timer delivers at dueMs. Without a timer, and so without POP, it stays as it is.

@@ -24,6 +24,12 @@ func (l *liveConfig) permission() int32 {
 	return l.config.Permission
 }
 
+func (l *liveConfig) timer() TimerConfig {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.config.TimerConfig
+}
+
 // readConfig answers GET_BROKER_CONFIG: all of Apache's keys and those of ours, one key=value a line.
 func (b *Broker) readConfig() ([]byte, codec.DataVersion) {
 	b.config.mu.Lock()

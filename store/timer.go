@@ -95,8 +95,10 @@ type Timer struct {
 	running   atomic.Bool
 
 	stopEnqueue, stopDequeue atomic.Bool
-	doneMs                   atomic.Int64 // slots before it are done, on disk
-	moved                    atomic.Bool  // a slot with records is done since the last save
+	checkup                  atomic.Pointer[timerCheckup] // that waits for Run
+	unsure                   bool                         // it was not closed before this start
+	doneMs                   atomic.Int64                 // slots before it are done, on disk
+	moved                    atomic.Bool                  // a slot with records is done since the last save
 
 	// Run's from here on.
 	precision int64 // in ms

@@ -66,6 +66,7 @@ func (t *Timer) advance() {
 			t.readFrom = t.store.Written()
 		}
 	}
+	t.answerCheck()
 }
 
 // deliver does what a message in memory is due for. What can never be delivered is logged and passed over: nil. Apache:

@@ -94,7 +94,9 @@ func (m *timerMessage) dueMs(precision int64) int64 {
 }
 
 // topicHash is the hash of the real topic in a timer log record. Apache: TimerMessageStore.hashTopicForMetrics.
-func (m *timerMessage) topicHash() int32 { return int32(codec.TagsCode(m.realTopic)) }
+func (m *timerMessage) topicHash() int32 { return timerTopicHash(m.realTopic) }
+
+func timerTopicHash(topic []byte) int32 { return int32(codec.TagsCode(topic)) }
 
 // timerKey tells messages apart by a hash.
 type timerKey [2]uint64

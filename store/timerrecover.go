@@ -58,6 +58,7 @@ func (t *Timer) recover() error {
 			return err
 		}
 	}
+	t.unsure = !r.clean || r.damage != nil
 	t.doneMs.Store(t.readMs)
 	t.saved.timerMark = r.mark
 	return t.settleRecovery(&r)
@@ -83,8 +84,28 @@ func (t *Timer) settleRecovery(r *timerRecovery) error {
 		return err
 	}
 	st := timerState{timerMark: timerMark{t.readMs, t.logPos, t.queueOffset, t.readFrom}}
-	return t.save(&st, timerFile{})
+	if err := t.save(&st, timerFile{}); err != nil {
+		return err
+	}
+	return t.dropSnapshots()
 }
+
+// dropSnapshots deletes wheels that are older than timerwheel by now: Java would begin with the newest of them.
+func (t *Timer) dropSnapshots() error {
+	names, err := t.snapshots()
+	for _, name := range names {
+		if err = errors.Join(err, faultFunc(t.opts.Faults).check(OpRemove, name)); err != nil {
+			return err
+		}
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return wrapFileError(OpRemove, name, err)
+		}
+	}
+	return err
+}
+
+// snapshots are wheels that Java wrote with timerWheelSnapshotFlush, each with the end of the timer log behind its name.
+func (t *Timer) snapshots() ([]string, error) { return filepath.Glob(t.wheel.path + ".*") }
 
 func (t *Timer) openFiles(r *timerRecovery) (err error) {
 	dir := t.store.opts.Dir
@@ -97,7 +118,7 @@ func (t *Timer) openFiles(r *timerRecovery) (err error) {
 	if t.wheel, r.noWheel, err = openTimerWheel(filepath.Join(dir, "timerwheel"), t.precision, 2*t.opts.slots, faults); err != nil {
 		return err
 	}
-	if snapshots, err := filepath.Glob(filepath.Join(dir, "timerwheel.*")); err == nil && len(snapshots) > 0 {
+	if snapshots, err := t.snapshots(); err == nil && len(snapshots) > 0 {
 		r.noWheel = fmt.Errorf("%w: there is %s, a newer wheel than timerwheel", ErrForeign, snapshots[len(snapshots)-1])
 	}
 	return nil

@@ -21,6 +21,9 @@ type topicCounts struct {
 	counts  map[string]*codec.TopicCount
 	version codec.DataVersion
 	dirty   bool
+	// since are the changes since follow, of topics that are still counted; nil when nobody follows. gone were removed.
+	since map[string]int64
+	gone  map[string]bool
 }
 
 func newTopicCounts(file *jsonFile) *topicCounts {
@@ -82,6 +85,9 @@ func (c *topicCounts) add(topic []byte, n, nowMs int64) {
 		c.counts[string(topic)] = count
 	}
 	count.Count += n
+	if c.since != nil {
+		c.since[string(topic)] += n
+	}
 	count.TimestampMs = nowMs
 	c.version = c.version.Next(0, nowMs)
 	c.dirty = true
@@ -91,6 +97,10 @@ func (c *topicCounts) add(topic []byte, n, nowMs int64) {
 func (c *topicCounts) remove(topic string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.since != nil {
+		delete(c.since, topic)
+		c.gone[topic] = true
+	}
 	if _, ok := c.counts[topic]; ok {
 		delete(c.counts, topic)
 		c.dirty = true
@@ -103,6 +113,45 @@ func (c *topicCounts) reset() {
 	defer c.mu.Unlock()
 	clear(c.counts)
 	c.dirty = true
+}
+
+// follow begins to note changes, until unfollow.
+func (c *topicCounts) follow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since, c.gone = make(map[string]int64), make(map[string]bool)
+}
+
+func (c *topicCounts) unfollow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since, c.gone = nil, nil
+}
+
+// revise puts what was counted as of follow in the place of the counts, and adds what changed since. Topics that were removed
+// meanwhile are passed over. It returns what the wrong counts were and are.
+func (c *topicCounts) revise(actual map[string]int64, nowMs int64) (wrong map[string][2]int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wrong = make(map[string][2]int64)
+	for topic, n := range actual {
+		n += c.since[topic]
+		count := c.counts[topic]
+		if c.gone[topic] || count == nil && (n == 0 || len(c.counts) >= maxCountedTopics) || count != nil && count.Count == n {
+			continue
+		}
+		if count == nil {
+			count = new(codec.TopicCount)
+			c.counts[topic] = count
+		}
+		wrong[topic] = [2]int64{count.Count, n}
+		count.Count, count.TimestampMs = n, nowMs
+	}
+	if len(wrong) > 0 {
+		c.version = c.version.Next(0, nowMs)
+		c.dirty = true
+	}
+	return wrong
 }
 
 // snapshot returns the counts and their version.
