@@ -35,7 +35,7 @@ run: build ## name server and broker in one process, data in ./apogee-data
 	./$(BIN) server
 
 test: lint ## every test; the Java parts run when java and mvn are there
-	$(GO) test -timeout 25m ./...
+	$(GO) test -timeout 45m ./...
 
 race: ## the packages under the race detector
 	$(GO) test -race -timeout 30m ./codec/... ./remoting/... ./store/... ./processor/... ./namesrv/... ./broker/...
@@ -52,7 +52,7 @@ crash: ## the store's crash tests over 1,000 seeds each, in memory where /dev/sh
 		$(GO) test -run Crash -parallel 8 -timeout 60m ./store/
 
 compat: ## real clients against our server
-	$(GO) test -count=1 -timeout 25m -v ./compat/
+	$(GO) test -count=1 -timeout 45m -v ./compat/
 
 compat-apache: ## the same scenarios against Apache's own server (needs java and mvn)
 	APOGEE_TARGET=apache $(GO) test -count=1 -timeout 40m -v ./compat/
