@@ -42,7 +42,7 @@ type family struct {
 // families are all commands.
 func families() []family {
 	return []family{
-		{"Topics", topicCommands()},
+		{"Topics", slices.Concat(topicCommands(), staticTopicCommands())},
 		{"Statistics", slices.Concat(statsCommands(), sendRTCommands())},
 		{"Lite topics", liteCommands()},
 		{"RocksDB", rocksDBCommands()},

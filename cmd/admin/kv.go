@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,7 +37,7 @@ func answer(c *codec.Command, key string) string {
 	return string(value)
 }
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // nameOfAddr returns the broker name that has an address, empty if none has.
 func nameOfAddr(info *codec.ClusterInfo, addr string) string {

@@ -104,6 +104,11 @@ func topicStatus(s *session) error {
 	if err != nil {
 		return err
 	}
+	if !s.given("cluster") {
+		if err := s.addStatic(topic, stats.OffsetTable); err != nil {
+			return err
+		}
+	}
 	queues := sortedQueues(stats.OffsetTable)
 	t := s.table("%-32s  %-4s  %-20s  %-20s    %s", column{"#Broker Name", "brokerName"}, column{"#QID", "queueId"},
 		column{"#Min Offset", "minOffset"}, column{"#Max Offset", "maxOffset"}, column{"#Last Updated", "lastUpdated"})
