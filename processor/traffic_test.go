@@ -117,8 +117,8 @@ func TestLagOfAGroup(t *testing.T) {
 		Queues: []int64{3, 0}}}, lags)
 }
 
-// TestDailyCounters expects what Apache's broker 5.4.0 tells of such messages: one for each that a client sent, none for traces,
-// dead letters and halves.
+// TestDailyCounters expects what Apache's rule makes of such messages: one for each that a client sent, none for traces, dead letters
+// and halves. Apache: BrokerStatsManager.incBrokerPutNumsWithoutSystemTopic.
 func TestDailyCounters(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
