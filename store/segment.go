@@ -300,7 +300,7 @@ func writeZeros(path string, off, n int64, faults faultFunc) error {
 	defer f.Close()
 	zeros := make([]byte, pageBytes)
 	for at := off; at < off+n; at += pageBytes {
-		if _, err := f.WriteAt(zeros, at); err != nil {
+		if _, err := f.WriteAt(zeros[:min(pageBytes, off+n-at)], at); err != nil {
 			return wrapFileError(OpAllocate, path, err)
 		}
 	}

@@ -410,7 +410,7 @@ func remappingStaticTopic(s *session) error {
 		}
 		c.file.Type = mappingMove
 		c.file.Epoch, _, _ = c.m.version(c.topic)
-		if c.after, err = c.keep("new", ".after"); err != nil {
+		if c.after, err = c.keep("old", ".after"); err != nil {
 			return err
 		}
 	}
