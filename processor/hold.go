@@ -52,7 +52,7 @@ type hold struct {
 type holdShard struct {
 	mu     sync.Mutex              // guards what follows and the place of each pull in it
 	queues map[holdKey]*parkedPull // the first of each queue's list through queueNext
-	due    dueHeap
+	due    dueHeap[*parkedPull]
 }
 
 type holdKey struct {

@@ -74,7 +74,7 @@ type lites struct {
 
 	flights atomic.Int64
 	dueMu   sync.Mutex // guards due and the places of flights in it
-	due     liteDue
+	due     dueHeap[*liteFlight]
 
 	// The ticks that are due next; only tick uses them.
 	nextTTL, nextSubscriptions, nextEvents time.Time

@@ -43,7 +43,7 @@ type liteFlight struct {
 
 	// lites.dueMu guards what follows.
 	freeMs int64
-	inDue  int // place in liteDue plus one, 0 for none
+	inDue  int // place in lites.due plus one, 0 for none
 }
 
 // flight returns the last delivery to a group, or nil. The caller holds t.mu.
@@ -353,29 +353,5 @@ func (f *liteFlight) suspend(visibleMs int64) {
 	f.visible, f.invisibleMs = nil, visibleMs-f.popTimeMs
 }
 
-// liteDue orders deliveries by the time they are visible again.
-type liteDue []*liteFlight
-
-func (d liteDue) Len() int           { return len(d) }
-func (d liteDue) Less(i, j int) bool { return d[i].freeMs < d[j].freeMs }
-func (d liteDue) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].inDue, d[j].inDue = i+1, j+1
-}
-
-// Push adds a delivery. heap calls it.
-func (d *liteDue) Push(x any) {
-	f := x.(*liteFlight)
-	*d = append(*d, f)
-	f.inDue = len(*d)
-}
-
-// Pop takes the last delivery. heap calls it.
-func (d *liteDue) Pop() any {
-	last := len(*d) - 1
-	f := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	f.inDue = 0
-	return f
-}
+func (f *liteFlight) due() int64      { return f.freeMs }
+func (f *liteFlight) moved(place int) { f.inDue = place + 1 }

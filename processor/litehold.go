@@ -23,7 +23,7 @@ type liteHold struct {
 	drained atomic.Bool
 
 	mu    sync.Mutex // guards what follows and the place of each pop in it
-	due   liteParkedHeap
+	due   dueHeap[*parkedLite]
 	conns map[remoting.Conn]map[*parkedLite]struct{}
 
 	woken woken[*parkedLite]
@@ -238,28 +238,5 @@ func (h *liteHold) drain() {
 	h.woken.drain()
 }
 
-// liteParkedHeap orders pops by the time they are answered at.
-type liteParkedHeap []*parkedLite
-
-func (d liteParkedHeap) Len() int           { return len(d) }
-func (d liteParkedHeap) Less(i, j int) bool { return d[i].dueMs < d[j].dueMs }
-func (d liteParkedHeap) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].inDue, d[j].inDue = i, j
-}
-
-// Push adds a pop. heap calls it.
-func (d *liteParkedHeap) Push(x any) {
-	pp := x.(*parkedLite)
-	pp.inDue = len(*d)
-	*d = append(*d, pp)
-}
-
-// Pop takes the last pop. heap calls it.
-func (d *liteParkedHeap) Pop() any {
-	last := len(*d) - 1
-	pp := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return pp
-}
+func (pp *parkedLite) due() int64      { return pp.dueMs }
+func (pp *parkedLite) moved(place int) { pp.inDue = place }

@@ -52,29 +52,5 @@ func (pp *parkedPull) skip(now time.Time) (nearer bool) {
 	return nearer
 }
 
-// dueHeap orders pulls by the time they are answered at.
-type dueHeap []*parkedPull
-
-func (d dueHeap) Len() int           { return len(d) }
-func (d dueHeap) Less(i, j int) bool { return d[i].dueNs < d[j].dueNs }
-func (d dueHeap) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].inDue, d[j].inDue = i, j
-}
-
-// Push adds a pull. heap calls it.
-func (d *dueHeap) Push(x any) {
-	pp := x.(*parkedPull)
-	pp.inDue = len(*d)
-	*d = append(*d, pp)
-}
-
-// Pop takes the last pull. heap calls it.
-func (d *dueHeap) Pop() any {
-	last := len(*d) - 1
-	pp := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	pp.inDue = -1
-	return pp
-}
+func (pp *parkedPull) due() int64      { return pp.dueNs }
+func (pp *parkedPull) moved(place int) { pp.inDue = place }

@@ -50,7 +50,7 @@ type popHold struct {
 type popHoldShard struct {
 	mu     sync.Mutex // guards what follows and the place of each request in it
 	topics map[string][]*waitGroup
-	due    popDueHeap
+	due    dueHeap[*parkedPop]
 }
 
 // waitGroup is a group that waits for a topic. It stays for a while after its last request.
@@ -525,28 +525,5 @@ func (h *popHold) drain() {
 	h.woken.drain()
 }
 
-// popDueHeap orders requests by the time they are answered at.
-type popDueHeap []*parkedPop
-
-func (d popDueHeap) Len() int           { return len(d) }
-func (d popDueHeap) Less(i, j int) bool { return d[i].dueMs < d[j].dueMs }
-func (d popDueHeap) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].inDue, d[j].inDue = i, j
-}
-
-// Push adds a request. heap calls it.
-func (d *popDueHeap) Push(x any) {
-	pp := x.(*parkedPop)
-	pp.inDue = len(*d)
-	*d = append(*d, pp)
-}
-
-// Pop takes the last request. heap calls it.
-func (d *popDueHeap) Pop() any {
-	last := len(*d) - 1
-	pp := (*d)[last]
-	(*d)[last] = nil
-	*d = (*d)[:last]
-	return pp
-}
+func (pp *parkedPop) due() int64      { return pp.dueMs }
+func (pp *parkedPop) moved(place int) { pp.inDue = place }
