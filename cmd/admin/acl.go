@@ -7,26 +7,6 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
-// acl is what a subject may do. Apache: AclInfo.
-type acl struct {
-	Policies []policy `json:"policies"`
-	Subject  string   `json:"subject,omitempty"`
-}
-
-// policy is a list of rules. Apache: AclInfo.PolicyInfo.
-type policy struct {
-	Entries    []policyEntry `json:"entries"`
-	PolicyType string        `json:"policyType,omitempty"`
-}
-
-// policyEntry is one rule. Apache: AclInfo.PolicyEntryInfo.
-type policyEntry struct {
-	Actions   []string `json:"actions"`
-	Decision  string   `json:"decision,omitempty"`
-	Resource  string   `json:"resource,omitempty"`
-	SourceIPs []string `json:"sourceIps,omitempty"`
-}
-
 func aclCommands() []spec {
 	rule := func(verb string) []option {
 		return append(everyBrokerOrCluster(verb),
@@ -57,13 +37,13 @@ func aclCommands() []spec {
 
 // putACL creates or changes a rule. Apache: CreateAclSubCommand, UpdateAclSubCommand, AclInfo.of.
 func putACL(s *session, done string, code int32) error {
-	a := acl{Subject: s.text("subject")}
-	var entries []policyEntry
+	a := codec.ACLInfo{Subject: s.text("subject")}
+	var entries []codec.PolicyEntryInfo
 	for _, resource := range commaList(s.text("resources")) {
-		entries = append(entries, policyEntry{Resource: resource, Actions: commaList(s.text("actions")),
+		entries = append(entries, codec.PolicyEntryInfo{Resource: resource, Actions: commaList(s.text("actions")),
 			SourceIPs: commaList(s.text("sourceIp")), Decision: s.text("decision")})
 	}
-	a.Policies = []policy{{Entries: entries}}
+	a.Policies = []codec.PolicyInfo{{Entries: entries}}
 	return s.changeAuth(done, func() (*codec.Command, error) {
 		return withBody(request(code, "subject", a.Subject), a)
 	})
@@ -84,13 +64,13 @@ func getACL(s *session) error {
 	}
 	any := false
 	for _, addr := range addrs {
-		var a acl
+		var a codec.ACLInfo
 		found, err := s.authBody(addr, request(codec.AuthGetACL, "subject", s.optional("subject")), &a)
 		if err != nil {
 			return err
 		}
 		if found {
-			s.showACLs([]acl{a})
+			s.showACLs([]codec.ACLInfo{a})
 			any = true
 		}
 	}
@@ -108,7 +88,7 @@ func listACL(s *session) error {
 	}
 	s.list()
 	for _, addr := range addrs {
-		var acls []acl
+		var acls []codec.ACLInfo
 		_, err := s.authBody(addr, request(codec.AuthListACL, "subjectFilter", s.optional("subject"), "resourceFilter", s.optional("resource")), &acls)
 		if err != nil {
 			return err
@@ -121,7 +101,7 @@ func listACL(s *session) error {
 }
 
 // showACLs prints one line a rule.
-func (s *session) showACLs(acls []acl) {
+func (s *session) showACLs(acls []codec.ACLInfo) {
 	t := s.table("%-16s  %-10s  %-22s  %-20s  %-24s  %-10s", column{"#Subject", "subject"}, column{"#PolicyType", "policyType"},
 		column{"#Resource", "resource"}, column{"#Actions", "actions"}, column{"#SourceIp", "sourceIps"}, column{"#Decision", "decision"})
 	for _, a := range acls {
@@ -143,10 +123,10 @@ func (s *session) showACLs(acls []acl) {
 // copyACL copies rules. Apache: CopyAclsSubCommand.
 func copyACL(s *session) error {
 	from, to := s.text("fromBroker"), s.text("toBroker")
-	var acls []acl
+	var acls []codec.ACLInfo
 	if subjects := commaList(s.text("subjects")); len(subjects) > 0 {
 		for _, subject := range subjects {
-			var a acl
+			var a codec.ACLInfo
 			found, err := s.authBody(from, request(codec.AuthGetACL, "subject", subject), &a)
 			switch {
 			case err != nil:
@@ -163,7 +143,7 @@ func copyACL(s *session) error {
 	var failed []error
 	for _, a := range acls {
 		code := codec.AuthUpdateACL
-		found, err := s.authBody(to, request(codec.AuthGetACL, "subject", a.Subject), &acl{})
+		found, err := s.authBody(to, request(codec.AuthGetACL, "subject", a.Subject), &codec.ACLInfo{})
 		if err == nil && !found {
 			code = codec.AuthCreateACL
 		}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -188,7 +188,7 @@ func (l *load) validate() error {
 	if l.size*l.batch > maxBody {
 		return fmt.Errorf("--size %d times --batch %d: at most %d bytes in one request", l.size, l.batch, maxBody)
 	}
-	if !strings.Contains("text json csv", l.format) || strings.Contains(l.format, " ") || l.format == "" {
+	if !slices.Contains([]string{"text", "json", "csv"}, l.format) {
 		return fmt.Errorf("--output %q: want text, json or csv", l.format)
 	}
 	return nil

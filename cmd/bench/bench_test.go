@@ -80,6 +80,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"--connections=0":                    "--connections 0: want 1 to 10000",
 		"--batch=1024 --size=1048576":        "at most 4194304 bytes in one request",
 		"--output=xml":                       `--output "xml": want text, json or csv`,
+		"--output=tex":                       `--output "tex": want text, json or csv`,
 		"--window=5000":                      "--window 5000: want 1 to 4096",
 		"--namesrvAddr=127.0.0.1:1 --rate=1": failed.Error(),
 	} {
