@@ -109,6 +109,6 @@ func TestPriority(t *testing.T) {
 		res, err := c.call(codeCreateTopic, with(topicFields(unique("T"), 1), "attributes", "+message.type=NONE"), nil)
 		require.NoError(t, err)
 		require.NotEqual(t, resSuccess, res.Code)
-		require.Contains(t, res.Remark, "value is not in set: [")
+		require.Contains(t, res.Remark, "value is not in set: [UNSPECIFIED, MIXED, TRANSACTION, PRIORITY, FIFO, DELAY, ")
 	})
 }

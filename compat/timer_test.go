@@ -260,9 +260,9 @@ func TestTimerTakeOver(t *testing.T) {
 				}
 				return nil
 			})
+			require.NotContains(t, times, "never")
 			for body, n := range times {
 				if end.clean {
-					require.NotEqual(t, "never", body, "it was recalled")
 					require.Equal(t, 1, n, body)
 				} else if n > 1 { // Apache repeats the second it was killed in
 					t.Log(body, "came", n, "times")
