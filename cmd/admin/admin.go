@@ -188,7 +188,8 @@ func (tr tree) session(cmd *cobra.Command) (*session, error) {
 	}
 	opts := remoting.DefaultClientOptions()
 	opts.DialTimeout = min(opts.DialTimeout, s.timeout)
-	if opts.Dial, err = dialer(f, tr.dial); err != nil {
+	opts.Dial = tr.dial
+	if err := useTLS(f, &opts); err != nil {
 		return nil, err
 	}
 	s.client = remoting.NewClient(opts)

@@ -2,15 +2,14 @@ package admin
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/pflag"
 
 	"github.com/apogee-mq/apogee/remoting"
 )
 
-// dialer returns dial, with TLS when the options, JAVA_OPT or the file of tls.config.file ask for it. Apache: -Dtls.enable=true.
-func dialer(f *pflag.FlagSet, dial remoting.DialFunc) (remoting.DialFunc, error) {
+// useTLS has the client use TLS when the options, JAVA_OPT or the file of tls.config.file ask for it. Apache: -Dtls.enable=true.
+func useTLS(f *pflag.FlagSet, opts *remoting.ClientOptions) error {
 	given := map[string]string{}
 	if on, _ := f.GetBool(flagTLS); on {
 		given["tls.enable"] = "true"
@@ -22,17 +21,11 @@ func dialer(f *pflag.FlagSet, dial remoting.DialFunc) (remoting.DialFunc, error)
 	var settings remoting.TLSSettings
 	for key, value := range given {
 		if err := settings.Set(key, value); err != nil {
-			return nil, fmt.Errorf("TLS: %s: %w", key, err)
+			return fmt.Errorf("TLS: %s: %w", key, err)
 		}
 	}
-	opts, err := settings.Options()
-	if err != nil || !opts.Client {
-		return dial, err
+	if err := opts.UseTLS(settings); err != nil {
+		return fmt.Errorf("TLS: %w", err)
 	}
-	opts.Mode = remoting.TLSDisabled // nobody connects to this process
-	t, err := remoting.OpenTLS(opts, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, fmt.Errorf("TLS: %w", err)
-	}
-	return t.Dial(dial), nil
+	return nil
 }
