@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -64,8 +65,10 @@ var whyNoEffect = map[string]idleReason{
 	"unserved":    {text: "what another value than the default asks for is not served", loud: true},
 }
 
-// javaKeys reads javaTable.
-func javaKeys() map[string]javaKey {
+// javaKeys are the lines of javaTable by key, read when they are first asked for. Nobody changes them.
+var javaKeys = sync.OnceValue(readJavaKeys)
+
+func readJavaKeys() map[string]javaKey {
 	keys := make(map[string]javaKey, 600)
 	for line := range strings.Lines(javaTable) {
 		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
