@@ -121,27 +121,20 @@ func (t SettingKeys[C]) Load(c *C, file string, text []byte) (others []Setting, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	for _, s := range settings {
-		known, err := t.set(c, s)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", file, s.Line, err)
-		}
-		if !known {
-			others = append(others, s)
-		}
-	}
-	return others, nil
+	return t.Apply(c, file, settings)
 }
 
-// Apply sets what an environment or a command line says over c. It returns the settings that are not in the table; an error
-// names source and key.
+// Apply sets what a file, an environment or a command line says over c. It returns the settings that are not in the table; an error
+// names source, line if there is one, and key.
 func (t SettingKeys[C]) Apply(c *C, source string, settings []Setting) (others []Setting, err error) {
 	for _, s := range settings {
 		known, err := t.set(c, s)
-		if err != nil {
+		switch {
+		case err != nil && s.Line > 0:
+			return nil, fmt.Errorf("%s:%d: %w", source, s.Line, err)
+		case err != nil:
 			return nil, fmt.Errorf("%s: %w", source, err)
-		}
-		if !known {
+		case !known:
 			others = append(others, s)
 		}
 	}
