@@ -29,7 +29,7 @@ func startMqadmin(t testing.TB, tg *Target) *adminTool {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "java", "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Drocketmq.namesrv.addr="+tg.Namesrv(), "-Duser.home="+tg.Dir,
+		"-Drocketmq.namesrv.addr="+tg.Namesrv(), "-Duser.home="+tg.Dir, "-Drocketmq.client.rebalance.waitInterval=1000",
 		"-cp", javaClasspath(t, javaVersions[0]), "org.apogee.compat.Mqadmin", tg.Namesrv())
 	cmd.Env = append(os.Environ(), "NAMESRV_ADDR=", "ROCKETMQ_HOME="+tg.Dir)
 	cmd.Dir, cmd.SysProcAttr = tg.Dir, childAttr()
@@ -96,7 +96,7 @@ func runScript(t *testing.T, tg *Target, run func(args ...string) (string, error
 		var err error
 		words, got := expandAdmin(tg, step.words), ""
 		want := sortedLines(adminText(tg, step.words[0], step.output))
-		end := time.Now().Add(15 * time.Second)
+		end := time.Now().Add(60 * time.Second)
 		for tries := 0; tries == 0 || settles[words[0]] && sortedLines(got) != want && time.Now().Before(end); tries++ {
 			if words[0] == "#file" {
 				var b []byte
@@ -267,7 +267,8 @@ func stageAdmin(t *testing.T, tg *Target, tool *adminTool) {
 		require.NoError(t, err)
 		require.Empty(t, text)
 	}
-	// The client commits the offset of its retry topic once the first pull of it has come back, after 15 seconds; it is there from now on.
+	// The client commits the offset of its retry topic once the first pull of it has come back, after 15 seconds; it is there from
+	// now on.
 	c.ok(t, codeUpdateConsumerOffset, commitFields("CG_live", "%RETRY%CG_live", 0, 0), nil)
 	eventually(t, 30*time.Second, func() error {
 		for q := range 4 {
