@@ -119,7 +119,9 @@ func (c *checker) readOwn() {
 			case "queues.json":
 				err = json.Unmarshal(text, &c.list)
 			case "deleted.json":
-				err = json.Unmarshal(text, &c.marks)
+				err = unseal(text, &c.marks)
+			case "ends.json":
+				err = unseal(text, new(map[string]map[int32]int64))
 			default:
 				err = json.Unmarshal(text, new(any))
 			}

@@ -1,8 +1,8 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,17 +24,14 @@ type deletions struct {
 }
 
 // load reads the file. One that cannot be read is as good as none, which is what Java has.
-func (d *deletions) load(dir string, logMin int64, faults faultFunc) error {
+func (d *deletions) load(dir string, logMin int64, faults faultFunc, logger *slog.Logger) error {
 	d.path, d.faults = filepath.Join(dir, ownDir, "deleted.json"), faults
 	d.marks = make(map[string]int64)
-	b, err := os.ReadFile(d.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	good, err := readSealed(d.path, &d.marks, logger)
 	if err != nil {
-		return wrapFileError(OpRead, d.path, err)
+		return err
 	}
-	if json.Unmarshal(b, &d.marks) != nil || d.marks == nil {
+	if !good || d.marks == nil {
 		d.marks = make(map[string]int64)
 	}
 	maps.DeleteFunc(d.marks, func(_ string, phys int64) bool { return phys <= logMin })
@@ -77,7 +74,7 @@ func (d *deletions) forget(logMin int64) error {
 }
 
 func (d *deletions) saveLocked() error {
-	b, err := json.Marshal(d.marks)
+	b, err := sealed(d.marks)
 	if err != nil {
 		return err
 	}

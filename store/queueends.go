@@ -1,8 +1,8 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,17 +21,14 @@ type queueEnds struct {
 }
 
 // load reads the file. One that cannot be read is as good as none, which is what Java has.
-func (e *queueEnds) load(dir string, faults faultFunc) error {
+func (e *queueEnds) load(dir string, faults faultFunc, logger *slog.Logger) error {
 	e.path, e.faults = filepath.Join(dir, ownDir, "ends.json"), faults
 	e.ends = make(map[string]map[int32]int64)
-	b, err := os.ReadFile(e.path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	good, err := readSealed(e.path, &e.ends, logger)
 	if err != nil {
-		return wrapFileError(OpRead, e.path, err)
+		return err
 	}
-	if json.Unmarshal(b, &e.ends) != nil || e.ends == nil {
+	if !good || e.ends == nil {
 		e.ends = make(map[string]map[int32]int64)
 	}
 	return nil
@@ -95,7 +92,7 @@ func (e *queueEnds) forget(topics []string) error {
 }
 
 func (e *queueEnds) saveLocked() error {
-	b, err := json.Marshal(e.ends)
+	b, err := sealed(e.ends)
 	if err != nil {
 		return err
 	}

@@ -253,10 +253,10 @@ func (s *Store) recover() error {
 		return err
 	}
 	s.flusher.check, s.flusher.saved = check, check
-	if err := s.deleted.load(s.opts.Dir, s.log.minPhys(), s.opts.Faults); err != nil {
+	if err := s.deleted.load(s.opts.Dir, s.log.minPhys(), s.opts.Faults, s.opts.Logger); err != nil {
 		return err
 	}
-	if err := s.ends.load(s.opts.Dir, s.opts.Faults); err != nil {
+	if err := s.ends.load(s.opts.Dir, s.opts.Faults, s.opts.Logger); err != nil {
 		return err
 	}
 	if err := s.openIndex(!clean, onlyKilled(s.opts.Dir, stamp), check.indexMs); err != nil {
