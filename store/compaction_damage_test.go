@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -513,4 +514,54 @@ func TestCompactionSwapPlans(t *testing.T) {
 	_, err := Open(o)
 	require.ErrorIs(t, err, ErrCorrupt)
 	require.ErrorContains(t, err, bad)
+}
+
+// What healing cuts off while a record is about to be put is copied again, and the record comes behind it.
+func TestCompactionHealsBeforeItPuts(t *testing.T) {
+	t.Parallel()
+	for _, reopened := range []bool{false, true} {
+		t.Run(fmt.Sprint("reopened=", reopened), func(t *testing.T) {
+			t.Parallel()
+			h := newCompactedHistory(t, 7)
+			h.open()
+			h.run(200)
+			var c *compactionLog
+			h.s.compact.each(func(one *compactionLog) {
+				if one.q.id == 0 {
+					c = one
+				}
+			})
+			c.mu.Lock()
+			require.GreaterOrEqual(t, len(c.row.files), 2)
+			last := c.row.files[len(c.row.files)-1]
+			require.NotZero(t, last.entries)
+			paths := []string{filepath.Join(c.row.logDir, segmentName(last.base)), filepath.Join(c.row.queueDir, segmentName(last.base))}
+			c.mu.Unlock()
+			if reopened {
+				require.NoError(t, h.s.Close())
+			}
+			for _, path := range paths {
+				file, err := os.OpenFile(path, os.O_WRONLY, 0)
+				require.NoError(t, err)
+				_, err = file.WriteAt([]byte{0xff, 0xff, 0xff, 0xff}, 0)
+				require.NoError(t, errors.Join(err, file.Close()))
+			}
+			if reopened {
+				h.open()
+			} else {
+				c.mu.Lock()
+				for _, f := range c.row.files {
+					f.unmap()
+					f.checked = false
+				}
+				c.mu.Unlock()
+			}
+			h.run(20)
+			h.check()
+			require.NoError(t, h.s.Close())
+			h.open()
+			h.check()
+			require.NoError(t, h.s.Close())
+		})
+	}
 }

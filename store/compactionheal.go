@@ -111,7 +111,7 @@ func (c *compactionLog) copyAgainLocked(f *compactionFile, lacks bool, inLog, in
 	if err := c.cutLocked(from); err != nil {
 		return err
 	}
-	if c.next = from; c.all.running && !c.behind {
+	if _, c.next = c.boundsLocked(); c.all.running && !c.behind {
 		c.fallBehindLocked()
 	}
 	if n := len(c.row.files); n == 0 || c.row.files[n-1] != f {
@@ -151,6 +151,9 @@ func (c *compactionLog) cutLocked(queueOffset int64) error {
 	}
 	if err := c.mapLocked(f); err != nil {
 		return err
+	}
+	if f.log == nil || f.entries == 0 || f.last < queueOffset {
+		return nil // healing found less in it
 	}
 	f.entries = sort.Search(f.entries, func(i int) bool { return f.entry(i).queueOffset >= queueOffset })
 	e := f.entry(f.entries - 1)

@@ -108,6 +108,12 @@ func (c *compactionLog) takeLocked(e entry) error {
 		c.next = after
 		return nil
 	}
+	if _, err := c.lastMappedLocked(); err != nil {
+		return err
+	}
+	if c.next < queueOffset {
+		return nil // healing cut records off that come before this one
+	}
 	err = c.appendLocked(seg.data[pos:pos+n], batchEntry{size: e.size, tagsCode: e.tagsCode, storeMs: m.StoreTimestampMs,
 		queueOffset: queueOffset, count: 1, compacted: notCompacted})
 	if err == nil {
@@ -116,12 +122,8 @@ func (c *compactionLog) takeLocked(e entry) error {
 	return err
 }
 
+// appendLocked puts a record behind the last file's, which is mapped.
 func (c *compactionLog) appendLocked(rec []byte, e batchEntry) error {
-	if n := len(c.row.files); n > 0 {
-		if err := c.mapLocked(c.row.files[n-1]); err != nil {
-			return err
-		}
-	}
 	before := len(c.row.files)
 	err := c.row.append(rec, e)
 	switch {
@@ -170,6 +172,21 @@ func (c *compactionLog) mapLocked(f *compactionFile) error {
 		return c.healLocked(f, at)
 	}
 	return nil
+}
+
+// lastMappedLocked maps the last file and returns it, nil when there is none. Healing may cut off the one that was last; the log then
+// is at an earlier c.next.
+func (c *compactionLog) lastMappedLocked() (*compactionFile, error) {
+	for n := len(c.row.files); n > 0; n = len(c.row.files) {
+		f := c.row.files[n-1]
+		if f.log != nil {
+			return f, nil
+		}
+		if err := c.mapLocked(f); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // copySome copies up to n records that are missing; done is true when none is.
@@ -223,12 +240,18 @@ func (c *compactionLog) dropLocked() {
 // takeDirtyLocked marks all files clean that have bytes to flush. Those are the last ones.
 func (c *compactionLog) takeDirtyLocked() (taken []compactionFlush, err error) {
 	for i := len(c.row.files) - 1; i >= 0; i-- {
+		if i >= len(c.row.files) {
+			continue // healing cut it off
+		}
 		f := c.row.files[i]
 		if f.dirtyLog.size() == 0 && f.dirtyQueue.size() == 0 {
 			break
 		}
 		if err := c.mapLocked(f); err != nil {
 			return taken, err
+		}
+		if f.log == nil {
+			continue
 		}
 		taken = append(taken, f.takeDirty())
 	}

@@ -116,14 +116,12 @@ func (c *compactionLog) load(trustedMs int64) error {
 	if err := c.agreeLocked(); err != nil {
 		return err
 	}
-	if n := len(c.row.files); n > 0 {
-		f := c.row.files[n-1]
-		if err := c.mapLocked(f); err != nil {
-			return err
-		}
-		if err := f.cutBehind(trustedMs != maxPhys); err != nil {
-			return err
-		}
+	f, err := c.lastMappedLocked()
+	if err == nil && f != nil {
+		err = f.cutBehind(trustedMs != maxPhys)
+	}
+	if err != nil {
+		return err
 	}
 	_, most := c.boundsLocked()
 	c.next = most
@@ -301,6 +299,10 @@ func (c *compactionLog) lastLocked() (queueOffset, storeMs int64, err error) {
 		}
 		if err := c.mapLocked(f); err != nil {
 			return 0, 0, err
+		}
+		if f.log == nil || f.entries == 0 {
+			i = len(c.row.files) // healing cut it off
+			continue
 		}
 		e := f.entry(f.entries - 1)
 		return e.queueOffset, e.storeMs, nil
