@@ -51,7 +51,7 @@ func families() []family {
 		{"Controllers and containers", slices.Concat(controllerCommands(), containerCommands())},
 		{"Users and their rights", slices.Concat(userCommands(), aclCommands())},
 		{"Consumer groups and clients", slices.Concat(groupCommands(), consumerCommands(), offsetCommands())},
-		{"Messages", slices.Concat(messageCommands(), queryCommands(), printCommands(), traceCommands())},
+		{"Messages", slices.Concat(messageCommands(), queryCommands(), printCommands(), compactionLogCommands(), traceCommands())},
 		{"Exports", exportCommands()},
 	}
 }

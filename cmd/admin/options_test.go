@@ -75,6 +75,9 @@ func TestOptionsAreApaches(t *testing.T) {
 			}
 		}
 	}
+	for name := range apache {
+		require.True(t, seen[name] || name == "startMonitoring", "%s is missing", name)
+	}
 }
 
 func sameSet(a, b []string) bool {

@@ -28,8 +28,14 @@ func rocksDBCommands() []spec {
 			options: []option{text("c", "cluster", "CLUSTER", "cluster to check").must().completed(completeClusters), namesrv.must(),
 				text("t", "topic", "TOPIC", "this topic only").completed(completeTopics),
 				long("cf", "checkFrom", "MS", "messages stored since this time, milliseconds since 1970 (default 30 days ago)")}},
+		{name: "exportMetadataInRocksDB", short: "Show the topics or groups of a folder of RocksDB: refused, here is no RocksDB", run: exportRocksDB,
+			options: []option{text("p", "path", "PATH", "folder of the tables").must(),
+				text("t", "configType", "TYPE", "topics or subscriptionGroups").must(), text("j", "jsonEnable", "true|false", "as JSON")}},
 	}
 }
+
+// exportRocksDB refuses. Apache: ExportMetadataInRocksDBCommand.
+func exportRocksDB(*session) error { return usageError{localRocksDB} }
 
 // rocksDBConfigToJSON asks brokers. Apache: RocksDBConfigToJsonCommand, which can also read files by itself.
 func rocksDBConfigToJSON(s *session) error {

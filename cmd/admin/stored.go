@@ -35,26 +35,34 @@ type storedMessage struct {
 func readMessages(b []byte) ([]*storedMessage, error) {
 	var all []*storedMessage
 	for len(b) > 0 {
-		m := &storedMessage{props: map[string]string{}}
-		n, err := codec.DecodeMessage(b, &m.Message)
+		m, n, err := readMessage(b)
 		if err != nil {
 			return nil, fmt.Errorf("read message %d of the answer: %w", len(all)+1, err)
 		}
 		b = b[n:]
-		m.topic = string(m.Topic)
-		for it := codec.NewPropertyIter(m.Properties); it.Next(); {
-			key := string(it.Key)
-			if _, twice := m.props[key]; !twice {
-				m.keys = append(m.keys, key)
-			}
-			m.props[key] = string(it.Value)
-		}
-		if m.body, err = unpack(m.Body, m.SysFlag); err != nil {
-			return nil, fmt.Errorf("unpack message %s: %w", m.id(), err)
-		}
 		all = append(all, m)
 	}
 	return all, nil
+}
+
+// readMessage decodes the record that b begins with, and tells its length.
+func readMessage(b []byte) (m *storedMessage, n int, err error) {
+	m = &storedMessage{props: map[string]string{}}
+	if n, err = codec.DecodeMessage(b, &m.Message); err != nil {
+		return nil, 0, err
+	}
+	m.topic = string(m.Topic)
+	for it := codec.NewPropertyIter(m.Properties); it.Next(); {
+		key := string(it.Key)
+		if _, twice := m.props[key]; !twice {
+			m.keys = append(m.keys, key)
+		}
+		m.props[key] = string(it.Value)
+	}
+	if m.body, err = unpack(m.Body, m.SysFlag); err != nil {
+		return nil, 0, fmt.Errorf("unpack message %s: %w", m.id(), err)
+	}
+	return m, n, nil
 }
 
 // unpack undoes the compression that the sysFlag names. Apache: CompressionType, MessageDecoder.
@@ -96,13 +104,16 @@ func (m *storedMessage) describe() string {
 	for i, b := range m.body {
 		numbers[i] = strconv.Itoa(int(int8(b)))
 	}
-	broker := cmp.Or(m.broker, "null")
+	return m.describeWith("[" + strings.Join(numbers, ", ") + "]")
+}
+
+// describeWith is describe with the text that stands for the body: "null" where Apache's tool decodes none.
+func (m *storedMessage) describeWith(body string) string {
 	return fmt.Sprintf("MessageExt [brokerName=%s, queueId=%d, storeSize=%d, queueOffset=%d, sysFlag=%d, bornTimestamp=%d, bornHost=/%s, "+
 		"storeTimestamp=%d, storeHost=/%s, msgId=%s, commitLogOffset=%d, bodyCRC=%d, reconsumeTimes=%d, preparedTransactionOffset=%d, "+
-		"toString()=Message{topic='%s', flag=%d, properties=%s, body=[%s], transactionId='null'}]",
-		broker, m.QueueID, m.TotalSizeBytes, m.QueueOffset, m.SysFlag, m.BornTimestampMs, m.BornHost, m.StoreTimestampMs, m.StoreHost,
-		m.offsetID(), m.PhysOffset, m.BodyCRC, m.ReconsumeTimes, m.PreparedTransactionOffset, m.topic, m.Flag, m.describeProps(),
-		strings.Join(numbers, ", "))
+		"toString()=Message{topic='%s', flag=%d, properties=%s, body=%s, transactionId='null'}]",
+		cmp.Or(m.broker, "null"), m.QueueID, m.TotalSizeBytes, m.QueueOffset, m.SysFlag, m.BornTimestampMs, m.BornHost, m.StoreTimestampMs, m.StoreHost,
+		m.offsetID(), m.PhysOffset, m.BodyCRC, m.ReconsumeTimes, m.PreparedTransactionOffset, m.topic, m.Flag, m.describeProps(), body)
 }
 
 func (m *storedMessage) describeProps() string {
