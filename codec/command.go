@@ -96,7 +96,7 @@ type Command struct {
 	Extra []Field
 
 	Body []byte
-	// Parts is an outgoing body in pieces, written in place of Body.
+	// Parts is an outgoing body in pieces, written in place of Body. Who sends the command empties it and keeps its room.
 	Parts [][]byte
 	// Owner, if set, is released once when Parts and Body are no longer needed by the writer.
 	Owner Releaser

@@ -51,7 +51,7 @@ func TestPartsLeaveBetweenSmallAnswersInOrder(t *testing.T) {
 	answer := func(parts [][]byte) Handler {
 		return func(req *Request) (*codec.Command, error) {
 			resp := req.Response(0)
-			resp.Parts, resp.Owner = parts, lend
+			resp.Parts, resp.Owner = append(resp.Parts, parts...), lend
 			return resp, nil
 		}
 	}

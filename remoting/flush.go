@@ -41,7 +41,8 @@ func (a *answers) add(c *codec.Command) {
 	if c.Owner != nil {
 		a.owners = append(a.owners, c.Owner)
 	}
-	c.Owner, c.Parts = nil, nil
+	c.Owner = nil
+	dropParts(c)
 }
 
 // appendVector appends the slices to be written, in order.
@@ -140,7 +141,7 @@ func (l *loop) write(c *conn, v [][]byte) {
 		case n == 1:
 			l.put(c, v[0])
 		default:
-			_, _ = c.g.Writev(v[:n]) // an error has closed the connection, which OnClose tells
+			l.putAll(c, v[:n])
 		}
 		clear(v[:n])
 	}
@@ -156,6 +157,29 @@ func (l *loop) put(c *conn, b []byte) {
 		return
 	}
 	_, _ = c.g.Write(b) // an error has closed the connection, which OnClose tells
+}
+
+// putAll writes slices, which it consumes, at once as far as the kernel takes them, and gives the rest to gnet. gnet's own writev
+// makes a new vector for each call.
+func (l *loop) putAll(c *conn, v [][]byte) {
+	if c.g.OutboundBuffered() == 0 {
+		v = skip(v, l.vector.write(c.g.Fd(), v))
+	}
+	if len(v) > 0 {
+		_, _ = c.g.Writev(v) // an error has closed the connection, which OnClose tells
+	}
+}
+
+// skip cuts the first n bytes off the slices.
+func skip(v [][]byte, n int) [][]byte {
+	for len(v) > 0 && n >= len(v[0]) {
+		n -= len(v[0])
+		v = v[1:]
+	}
+	if n > 0 {
+		v[0] = v[0][n:]
+	}
+	return v
 }
 
 // account looks at what gnet still holds for a peer: more than the soft bound pauses the connection's requests, more than the hard

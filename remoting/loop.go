@@ -56,6 +56,7 @@ type loop struct {
 	req          Request
 	jobs         [poolKinds][]job
 	answers      answers
+	vector       vector
 	cipher       []byte    // encrypted, on its way to gnet
 	record       []byte    // to be encrypted
 	now          time.Time // of this turn

@@ -89,7 +89,8 @@ func (o *outbox) add(p *buffers, c *codec.Command) int {
 		o.pieces = append(o.pieces, piece{b: b})
 	}
 	o.pieces[len(o.pieces)-1].owner = c.Owner
-	c.Owner, c.Parts = nil, nil
+	c.Owner = nil
+	dropParts(c)
 	return o.bytes - before
 }
 

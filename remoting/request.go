@@ -144,6 +144,16 @@ func release(c *codec.Command) {
 		return
 	}
 	owner := c.Owner
-	c.Owner, c.Parts, c.Body = nil, nil, nil
+	c.Owner, c.Body = nil, nil
+	dropParts(c)
 	owner.Release()
+}
+
+// dropParts forgets the parts and keeps room for the next ones.
+func dropParts(c *codec.Command) {
+	clear(c.Parts)
+	c.Parts = c.Parts[:0]
+	if cap(c.Parts) > maxVector {
+		c.Parts = nil
+	}
 }
