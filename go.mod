@@ -21,7 +21,12 @@ require (
 
 require github.com/HdrHistogram/hdrhistogram-go v1.4.0
 
-require github.com/pierrec/lz4/v4 v4.1.33
+require (
+	github.com/KimMachineGun/automemlimit v1.0.1
+	github.com/pierrec/lz4/v4 v4.1.33
+)
+
+require github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect

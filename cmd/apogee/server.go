@@ -50,6 +50,7 @@ func serverCommand() *cobra.Command {
 }
 
 func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
+	boundHeap(log)
 	started := time.Now()
 	cfg, err := f.brokerConfig(cmd, log)
 	if err != nil {

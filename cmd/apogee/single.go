@@ -57,6 +57,7 @@ func namesrvCommand() *cobra.Command {
 }
 
 func serveNamesrv(cmd *cobra.Command, opts namesrv.Options, log *slog.Logger) error {
+	boundHeap(log)
 	started := time.Now()
 	ns, err := namesrv.Open(opts)
 	if err != nil {
@@ -115,6 +116,7 @@ func brokerCommand() *cobra.Command {
 }
 
 func serveBroker(cmd *cobra.Command, cfg broker.Config, log *slog.Logger) error {
+	boundHeap(log)
 	started := time.Now()
 	if cfg.NamesrvAddrs == "" && !cfg.Finding.ByAddressServer {
 		log.Warn("no name server is set, clients will not find this broker; use -n, NAMESRV_ADDR or namesrvAddr")
