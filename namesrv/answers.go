@@ -3,6 +3,7 @@ package namesrv
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -23,6 +24,9 @@ type routeBodies [dialects][]byte
 // answers keeps the encoded route of each topic until something that it was made of changes. Whoever changes that drops it
 // before the tables' lock is released, and answers are added under that lock, shared: so none outlives what it says.
 type answers struct {
+	// changes counts what was dropped because the tables changed; a snapshot is due when it moves.
+	changes atomic.Int64
+
 	// mu guards the fields below. It is taken after routes.mu.
 	mu     sync.RWMutex
 	bodies map[string]*routeBodies
@@ -56,6 +60,7 @@ func (a *answers) put(topic string, dialect int, body []byte) {
 }
 
 func (a *answers) forget(topic string) {
+	a.changes.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if b := a.bodies[topic]; b != nil {
@@ -65,6 +70,7 @@ func (a *answers) forget(topic string) {
 }
 
 func (a *answers) reset() {
+	a.changes.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.bodies) > 0 {

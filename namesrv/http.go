@@ -36,7 +36,7 @@ func (s *Server) openHTTP(opts *Options) (err error) {
 
 // ready says why clients get no routes: needWaitForService holds them back after a start.
 func (s *Server) ready() []string {
-	if s.waiting() {
+	if s.waiting() && len(s.keeper.restored) == 0 {
 		return []string{"brokers are given time to register after the start (needWaitForService)"}
 	}
 	return nil

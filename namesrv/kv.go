@@ -152,21 +152,31 @@ func (t *kvTable) save() error {
 
 // writeFile replaces a file so that a crash leaves the old or the new one, and keeps the old one as .bak.
 func writeFile(path string, b []byte) error {
+	if old, err := os.ReadFile(path); err == nil {
+		if err := writeSynced(path+".bak", old, modeOf(path)); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	return replaceFile(path, b)
+}
+
+// modeOf keeps a file that others may not read so.
+func modeOf(path string) os.FileMode {
+	if info, err := os.Stat(path); err == nil {
+		return info.Mode().Perm()
+	}
+	return 0o644
+}
+
+// replaceFile replaces a file so that a crash leaves the old or the new one.
+func replaceFile(path string, b []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	temp, mode := path+".tmp", os.FileMode(0o644)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm() // a file that others may not read stays so
-	}
-	if err := writeSynced(temp, b, mode); err != nil {
+	temp := path + ".tmp"
+	if err := writeSynced(temp, b, modeOf(path)); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if old, err := os.ReadFile(path); err == nil {
-		if err := writeSynced(path+".bak", old, mode); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
 	}
 	if err := os.Rename(temp, path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

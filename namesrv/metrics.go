@@ -14,9 +14,11 @@ import (
 // that a scrape stays small in a large cluster.
 var families = []struct{ name, labels, help string }{
 	{"apogee_namesrv_brokers", "", "Brokers registered, masters and slaves"},
+	{"apogee_namesrv_stale_brokers", "", "Brokers known from before the last start that have not registered since"},
 	{"apogee_namesrv_broker_names", "", "Names of brokers, each a master with its slaves"},
 	{"apogee_namesrv_clusters", "", "Clusters"},
 	{"apogee_namesrv_topics", "", "Topics that have a route"},
+	{"apogee_namesrv_route_file_failures_total", "", "Attempts to keep the routes in their file that failed"},
 	{"apogee_namesrv_connections", "", "Open connections"},
 	{"apogee_namesrv_inflight_bytes", "", "Bytes of requests that are being answered"},
 	{"apogee_namesrv_unsent_bytes", "", "Bytes that peers have not read"},
@@ -56,9 +58,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	sizes := c.s.routes.sizes()
 	gauge("apogee_namesrv_brokers", int64(sizes.brokers))
+	gauge("apogee_namesrv_stale_brokers", int64(sizes.stale))
 	gauge("apogee_namesrv_broker_names", int64(sizes.names))
 	gauge("apogee_namesrv_clusters", int64(sizes.clusters))
 	gauge("apogee_namesrv_topics", int64(sizes.topics))
+	counter("apogee_namesrv_route_file_failures_total", c.s.keeper.failures.Load())
 	r := c.s.remoting.Metrics()
 	gauge("apogee_namesrv_connections", r.Conns)
 	gauge("apogee_namesrv_inflight_bytes", r.InflightBytes)

@@ -30,6 +30,7 @@ type Server struct {
 	settings atomic.Pointer[Settings]
 	routes   *routes
 	kv       *kvTable
+	keeper   keeper
 	guard    *auth.Guard
 	remoting *remoting.Server
 	http     *web.Server // nil: nothing is served
@@ -67,6 +68,7 @@ func Open(opts Options) (*Server, error) {
 	if err := s.openGuard(); err != nil {
 		return nil, err
 	}
+	s.openKeeper()
 	serve := remoting.DefaultOptions()
 	if serve.Guard = opts.Check; serve.Guard == nil {
 		serve.Guard = s.guard.Check()
@@ -90,6 +92,7 @@ func Open(opts Options) (*Server, error) {
 	s.stop = stop
 	s.loops.Go(func() { s.scan(ctx) })
 	s.loops.Go(func() { s.takeOut(ctx) })
+	s.keeper.start(s.keep)
 	s.loops.Go(func() { serve.TLS.Watch(ctx) })
 	return s, nil
 }
@@ -109,6 +112,7 @@ func (s *Server) Addr() netip.AddrPort { return s.remoting.Addrs()[0] }
 
 // Close stops accepting, answers what is in flight and returns when nothing runs any more.
 func (s *Server) Close(ctx context.Context) error {
+	s.closeKeeper() // before connections end and take their brokers with them
 	err := errors.Join(s.http.Close(ctx), s.nsaddr.Close(ctx), s.remoting.Close(ctx))
 	s.stop()
 	s.loops.Wait()
@@ -167,6 +171,11 @@ func (s *Server) scan(ctx context.Context) {
 func (s *Server) expire() {
 	for _, g := range s.routes.expire(s.now()) {
 		s.log.Warn("broker is gone, it has been silent for too long", "broker", g.name, "id", g.id, "cluster", g.cluster, "addr", g.addr)
-		g.conn.Close(errExpired)
+		if g.conn != nil {
+			g.conn.Close(errExpired)
+		}
+	}
+	for _, d := range s.routes.settle(s.now()) {
+		s.log.Warn("topics of before the restart are dropped, their broker has registered without them", "broker", d.name, "topics", d.topics)
 	}
 }

@@ -26,6 +26,9 @@ type Options struct {
 	// is written to. The defaults are kvConfig.json and namesrv.properties in namesrv/ of the home folder.
 	KVConfigPath    string
 	ConfigStorePath string
+	// KeepRoutes writes the routes to a file beside the key-value configuration, from which the next start gives them until brokers
+	// have registered. Its key, keepRoutesEnable, is Apogee's own. The default is true.
+	KeepRoutes bool
 	// IdleTimeout closes connections without traffic. The default is 120 s.
 	IdleTimeout time.Duration
 
@@ -82,7 +85,7 @@ func DefaultOptions() Options {
 		BindAddress: "0.0.0.0", ListenPort: 9876,
 		KVConfigPath:    filepath.Join(home, "namesrv", "kvConfig.json"),
 		ConfigStorePath: filepath.Join(home, "namesrv", "namesrv.properties"),
-		IdleTimeout:     120 * time.Second,
+		KeepRoutes:      true, IdleTimeout: 120 * time.Second,
 		Settings: Settings{ScanInterval: 5 * time.Second, ReturnOrderTopicConfigToBroker: true, EnableAllTopicList: true,
 			EnableTopicList: true, WaitForService: 45 * time.Second, ConfigBlackList: "configBlackList;configStorePath;kvConfigPath"},
 		Auth: auth.Config{Audit: true}, Cluster: "DefaultCluster",

@@ -25,12 +25,13 @@ func defaultNetOptions() NetOptions {
 	return NetOptions{HTTP: defaultHTTPOptions(), ProxySources: "private"}
 }
 
-// netKeys are the keys of NetOptions.
+// netKeys are the keys of NetOptions and Apogee's other own ones.
 var netKeys = withTLSKeys(codec.SettingKeys[Options]{
 	"proxyProtocolSources":    codec.TextKey(func(o *Options) *string { return &o.ProxySources }),
 	"metricsExporterType":     codec.OneOfKey(func(o *Options) *string { return &o.HTTP.Exporter }, "DISABLE", exporterProm),
 	"metricsPromExporterHost": codec.TextKey(func(o *Options) *string { return &o.HTTP.Host }),
 	"metricsPromExporterPort": codec.NumberKey(func(o *Options) *int { return &o.HTTP.Port }, 0, 65535),
+	"keepRoutesEnable":        codec.BoolKey(func(o *Options) *bool { return &o.KeepRoutes }),
 	"nsaddrPort":              codec.NumberKey(func(o *Options) *int { return &o.Nsaddr.Port }, 0, 65535),
 	"nsaddrList":              codec.TextKey(func(o *Options) *string { return &o.Nsaddr.List }),
 	"pprofEnable":             codec.BoolKey(func(o *Options) *bool { return &o.HTTP.Pprof }),

@@ -36,7 +36,7 @@ func (s *Server) route(req *remoting.Request) (*codec.Command, error) {
 	if !ok {
 		return nil, noRoute("null") // Java's text for it
 	}
-	if s.waiting() {
+	if s.waiting() && !s.keeper.restored[string(topic)] {
 		return nil, &codec.Refusal{Code: codec.SystemError, Remark: "name server not ready"}
 	}
 	if zone, ok := zoneOf(req); ok {

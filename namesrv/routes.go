@@ -40,6 +40,8 @@ type routes struct {
 	lives    map[brokerAddr]*live
 	// mappings are the static topics: topic → broker name → mapping.
 	mappings map[string]map[string]*codec.TopicQueueMappingInfo
+	// leftovers are the topics of a snapshot that brokers have not registered since, by broker name.
+	leftovers map[string]*leftover
 }
 
 // brokerAddr tells the brokers apart. Apache: BrokerAddrInfo.
@@ -61,7 +63,9 @@ type live struct {
 	timeout time.Duration
 	version codec.DataVersion
 	// complete says that all topics of that version are in the tables, so that the same version again changes nothing.
-	complete      bool
+	complete bool
+	// stale says that the broker comes from a snapshot and has not registered since; conn is then nil.
+	stale         bool
 	conn          remoting.Conn
 	haAddr        string
 	filterServers []string
@@ -86,7 +90,7 @@ type master struct{ addr, haAddr string }
 func newRoutes(settings *atomic.Pointer[Settings], orderConf func(topic string) string) *routes {
 	return &routes{settings: settings, orderConf: orderConf, topics: make(map[string][]codec.QueueData),
 		brokers: make(map[string]*member), clusters: make(map[string]map[string]bool), lives: make(map[brokerAddr]*live),
-		mappings: make(map[string]map[string]*codec.TopicQueueMappingInfo), answers: answers{bodies: make(map[string]*routeBodies)}}
+		mappings: make(map[string]map[string]*codec.TopicQueueMappingInfo), leftovers: make(map[string]*leftover), answers: answers{bodies: make(map[string]*routeBodies)}}
 }
 
 // refresh takes a registration whose topics are known already, by their version. It reports false when they must be looked
@@ -101,6 +105,9 @@ func (r *routes) refresh(reg *registration, version codec.DataVersion, now time.
 		return master{}, false
 	}
 	l.lastMs.Store(now.UnixMilli())
+	if l.timeout != reg.timeout || l.haAddr != reg.haAddr {
+		r.answers.changes.Add(1)
+	}
 	l.timeout, l.haAddr, l.conn = reg.timeout, reg.haAddr, reg.conn
 	r.registered.Store(reg.conn, nil)
 	return r.masterLocked(reg, m), true
@@ -127,30 +134,31 @@ func (r *routes) register(reg *registration, body *codec.RegisterBrokerBody, now
 		r.forgetLocked(brokerAddr{reg.cluster, reg.addr})
 		return master{}, taken
 	}
-	first := m == nil || m.addrs[reg.id] == ""
+	key := brokerAddr{reg.cluster, reg.addr}
+	before := r.lives[key]
+	first := m == nil || m.addrs[reg.id] == "" || before != nil && before.stale
 	if first && len(table.TopicConfigTable) == 1 {
 		return master{}, refused
 	}
 	m = r.joinLocked(reg, m)
-	key := brokerAddr{reg.cluster, reg.addr}
-	before := r.lives[key]
 	changed := first || before == nil || before.version != table.DataVersion
 	complete := true
 	if reg.id == masterID || reg.actingMaster != nil && reg.id == m.leastID() {
-		complete = r.takeTopicsLocked(reg, m, table, changed)
+		complete = r.takeTopicsLocked(reg, m, table, changed, now)
 	}
 	l := &live{name: reg.name, id: reg.id, timeout: reg.timeout, version: table.DataVersion, complete: complete, conn: reg.conn,
 		haAddr: reg.haAddr, filterServers: body.FilterServerList}
 	if before != nil && body.FilterServerList == nil {
 		l.filterServers = before.filterServers
 	}
-	if before == nil || !slices.Equal(l.filterServers, before.filterServers) {
+	if before == nil || before.stale || before.timeout != l.timeout || before.haAddr != l.haAddr ||
+		!slices.Equal(l.filterServers, before.filterServers) {
 		r.answers.reset()
 	}
 	l.lastMs.Store(now.UnixMilli())
 	r.lives[key] = l
 	r.registered.Store(reg.conn, nil)
-	if before == nil {
+	if before == nil || before.stale {
 		return r.masterLocked(reg, m), joined
 	}
 	return r.masterLocked(reg, m), taken
@@ -162,7 +170,7 @@ func (r *routes) outdatedLocked(reg *registration, m *member, version codec.Data
 		return false
 	}
 	other := r.lives[brokerAddr{reg.cluster, m.addrs[reg.id]}]
-	return other != nil && other.version.StateVersion > version.StateVersion
+	return other != nil && !other.stale && other.version.StateVersion > version.StateVersion
 }
 
 // joinLocked puts the broker's address into its group, where it stands under one id only.
@@ -179,6 +187,9 @@ func (r *routes) joinLocked(reg *registration, m *member) *member {
 		return m
 	}
 	least := m.leastID()
+	if l := r.lives[brokerAddr{reg.cluster, m.addrs[reg.id]}]; l != nil && l.stale && m.addrs[reg.id] != reg.addr {
+		r.forgetLocked(brokerAddr{reg.cluster, m.addrs[reg.id]}) // the broker has moved
+	}
 	m.actingMaster, m.zone = reg.actsAsMaster(), reg.zone
 	maps.DeleteFunc(m.addrs, func(id int64, addr string) bool { return addr == reg.addr })
 	m.addrs[reg.id] = reg.addr
@@ -191,11 +202,12 @@ func (r *routes) joinLocked(reg *registration, m *member) *member {
 
 // takeTopicsLocked takes over a broker's topics: all of them when they changed, else those that are missing. It reports
 // whether they are all that the tables have of that broker.
-func (r *routes) takeTopicsLocked(reg *registration, m *member, table *codec.TopicConfigAndMapping, changed bool) bool {
+func (r *routes) takeTopicsLocked(reg *registration, m *member, table *codec.TopicConfigAndMapping, changed bool, now time.Time) bool {
 	if r.settings.Load().DeleteTopicWithBrokerRegistration && len(table.TopicQueueMappingInfoMap) == 0 {
 		r.dropTopicsLocked(reg.name, func(topic string) bool { return table.TopicConfigTable[topic] == nil })
 	}
 	readOnly := reg.id != masterID && m.actingMaster
+	r.registeredLocked(reg.name, table, now)
 	for name, config := range table.TopicConfigTable {
 		if config.TopicName != "" {
 			name = config.TopicName
@@ -271,12 +283,13 @@ func (r *routes) masterLocked(reg *registration, m *member) master {
 	return master{addr, l.haAddr}
 }
 
-// touch returns the version of the topics a broker registered, and counts as a sign of life.
+// touch returns the version of the topics a broker registered, and counts as a sign of life. It is none of a stale broker, which has
+// to register.
 func (r *routes) touch(cluster, addr string, now time.Time) (codec.DataVersion, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	l := r.lives[brokerAddr{cluster, addr}]
-	if l == nil {
+	if l == nil || l.stale {
 		return codec.DataVersion{}, false
 	}
 	l.lastMs.Store(now.UnixMilli())
@@ -314,6 +327,7 @@ func (r *routes) unregisterLocked(cluster, addr, name string) {
 
 func (r *routes) removeNameLocked(name string) {
 	delete(r.brokers, name)
+	delete(r.leftovers, name)
 	for cluster, names := range r.clusters {
 		if delete(names, name); len(names) == 0 {
 			delete(r.clusters, cluster)
@@ -334,6 +348,10 @@ func (r *routes) forgetLocked(key brokerAddr) {
 		return
 	}
 	delete(r.lives, key)
+	r.answers.changes.Add(1)
+	if l.stale {
+		return
+	}
 	for _, other := range r.lives {
 		if other.conn == l.conn {
 			return
@@ -356,7 +374,7 @@ type gone struct {
 	brokerAddr
 	name string
 	id   int64
-	conn remoting.Conn
+	conn remoting.Conn // nil when it was stale
 }
 
 // connClosed takes out the brokers that registered over a connection.
@@ -595,10 +613,16 @@ func (r *routes) systemTopics() *codec.TopicList {
 }
 
 // routeSizes are how much there is of what the routes hold.
-type routeSizes struct{ brokers, names, clusters, topics int }
+type routeSizes struct{ brokers, stale, names, clusters, topics int }
 
 func (r *routes) sizes() routeSizes {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return routeSizes{len(r.lives), len(r.brokers), len(r.clusters), len(r.topics)}
+	stale := 0
+	for _, l := range r.lives {
+		if l.stale {
+			stale++
+		}
+	}
+	return routeSizes{len(r.lives) - stale, stale, len(r.brokers), len(r.clusters), len(r.topics)}
 }
