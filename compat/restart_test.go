@@ -3,6 +3,10 @@ package compat
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,8 +69,8 @@ func TestBrokerRestartWithClients(t *testing.T) {
 	awaitMembers(t, tg, group, 1)
 }
 
-// TestNamesrvRestart takes the name server away: clients that know their broker go on, and after its return, empty, the
-// broker comes back to it.
+// TestNamesrvRestart takes the name server away: clients that know their broker go on, and after its return the broker comes back to
+// it. Ours knows the routes also before that, and when it was killed.
 func TestNamesrvRestart(t *testing.T) {
 	tg := onOwn(t, WithConf("registerNameServerPeriod", "10000"))
 	topic, group := newTopic(t, tg, 2), newGroup(t, tg)
@@ -91,6 +95,31 @@ func TestNamesrvRestart(t *testing.T) {
 	after := numbered("after", 10)
 	sendAll(t, p, topic, after)
 	got.awaitDistinct(t, 30*time.Second, after)
+
+	file := filepath.Join(tg.Dir, "apogee", fmt.Sprintf("routes-%d.json", tg.ports.namesrv))
+	if tg.Kind == Apogee {
+		eventually(t, 60*time.Second, func() error {
+			if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), other) {
+				return fmt.Errorf("%s is not in %s yet: %v", other, file, err)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, tg.broker.cmd.Process.Signal(syscall.SIGSTOP))
+	tg.namesrv.kill()
+	tg.StartNamesrv(t)
+	r, err := routeOf(tg.Namesrv(), other)
+	if tg.Kind == Apache {
+		require.Error(t, err)
+	} else {
+		require.NoError(t, err)
+		require.Equal(t, tg.Broker(), r.BrokerDatas[0].BrokerAddrs["0"])
+	}
+	require.NoError(t, tg.broker.cmd.Process.Signal(syscall.SIGCONT))
+	awaitRoute(t, tg, other)
+	again := numbered("again", 10)
+	sendAll(t, newProducer(t, tg), topic, again)
+	got.awaitDistinct(t, 60*time.Second, again)
 }
 
 // TestBrokerWaitsForNamesrv starts the broker while no name server is there.

@@ -288,7 +288,7 @@ func (t *Target) StopNamesrv(tb testing.TB) {
 	require.NoError(tb, t.namesrv.stop(stopTimeout))
 }
 
-// StartNamesrv starts the name server again, empty, and waits until it serves. Brokers come back to it by themselves.
+// StartNamesrv starts the name server again and waits until it serves. Brokers come back to it by themselves.
 func (t *Target) StartNamesrv(tb testing.TB) {
 	tb.Helper()
 	require.NoError(tb, t.startNamesrv())

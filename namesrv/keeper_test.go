@@ -103,17 +103,31 @@ func TestRoutesOutliveTheServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			opts := options(t)
-			opts.ScanInterval = 10 * time.Millisecond
+			if opts.ScanInterval = time.Hour; name == "killed" {
+				opts.ScanInterval = 10 * time.Millisecond
+			}
 			first, err := Open(opts)
 			require.NoError(t, err)
 			path := first.keeper.path
 			first.routes.mustRegister(t, testRegistration("a", 0, "h:1"), tableOf(version(1), "T", "U"), time.Now())
-			if name == "killed" {
-				require.Eventually(t, func() bool { s, err := readSnapshot(path); return err == nil && len(s.Topics) == 2 }, waitAtMost, 5*time.Millisecond)
+			var left []byte
+			if name == "killed" { // what lies there before Close can write anything
+				require.Eventually(t, func() bool {
+					s, err := readSnapshot(path)
+					return err == nil && len(s.Topics) == 2
+				}, waitAtMost, 5*time.Millisecond)
+				left, err = os.ReadFile(path)
+				require.NoError(t, err)
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), waitAtMost)
 			defer cancel()
 			require.NoError(t, first.Close(ctx))
+			if name == "killed" {
+				opts = options(t)
+				path = filepath.Join(filepath.Dir(opts.KVConfigPath), "apogee", "routes-0.json")
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				require.NoError(t, os.WriteFile(path, left, 0o600))
+			}
 
 			opts.NeedWaitForService = true
 			second := open(t, opts)
@@ -124,6 +138,22 @@ func TestRoutesOutliveTheServer(t *testing.T) {
 			require.Empty(t, second.ready())
 		})
 	}
+}
+
+// A broker that unregisters before the name server ends, or whose connection ends, is not there afterwards.
+func TestUnregisteredBrokersDoNotComeBack(t *testing.T) {
+	t.Parallel()
+	r, now := newTestRoutes(), newClock().now()
+	r.mustRegister(t, testRegistration("a", 0, "h:1"), tableOf(version(1), "T", "U"), now)
+	r.mustRegister(t, testRegistration("b", 0, "h:2"), tableOf(version(1), "T", "V"), now)
+	_, before := r.snapshot()
+	r.unregister("C", "h:1", "a")
+	_, after := r.snapshot()
+	require.Greater(t, after, before, "the file has to be written again")
+	again := restarted(t, r, now)
+	again.requireNoRoute(t, "U")
+	require.Equal(t, r.mustRoute(t, "T"), again.mustRoute(t, "T"))
+	require.Equal(t, routeSizes{0, 1, 1, 1, 2}, again.sizes())
 }
 
 func TestDamagedRoutesArePassedOver(t *testing.T) {

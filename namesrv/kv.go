@@ -150,38 +150,41 @@ func (t *kvTable) save() error {
 	return writeFile(t.path, b)
 }
 
-// writeFile replaces a file so that a crash leaves the old or the new one, and keeps the old one as .bak.
+// writeFile replaces a file so that a crash or a full disk leaves the old or the new one, and keeps the old one as .bak.
 func writeFile(path string, b []byte) error {
+	if err := writeTemp(path, b); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
 	if old, err := os.ReadFile(path); err == nil {
 		if err := writeSynced(path+".bak", old, modeOf(path)); err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 	}
-	return replaceFile(path, b)
+	return renameTemp(path)
 }
 
-// modeOf keeps a file that others may not read so.
-func modeOf(path string) os.FileMode {
-	if info, err := os.Stat(path); err == nil {
-		return info.Mode().Perm()
-	}
-	return 0o644
-}
-
-// replaceFile replaces a file so that a crash leaves the old or the new one.
+// replaceFile replaces a file so that a crash or a full disk leaves the old or the new one.
 func replaceFile(path string, b []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := writeTemp(path, b); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	temp := path + ".tmp"
-	if err := writeSynced(temp, b, modeOf(path)); err != nil {
+	return renameTemp(path)
+}
+
+// writeTemp writes what is to become the file at path beside it.
+func writeTemp(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return writeSynced(path+".tmp", b, modeOf(path))
+}
+
+// renameTemp puts what writeTemp has written in the place of the file at path.
+func renameTemp(path string) error {
+	if err := os.Rename(path+".tmp", path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	d, err := os.Open(dir)
+	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -190,6 +193,14 @@ func replaceFile(path string, b []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// modeOf keeps a file that others may not read so.
+func modeOf(path string) os.FileMode {
+	if info, err := os.Stat(path); err == nil {
+		return info.Mode().Perm()
+	}
+	return 0o644
 }
 
 func writeSynced(path string, b []byte, mode os.FileMode) error {
