@@ -290,7 +290,7 @@ func (b *Broker) openProcessor(cfg Config) (err error) {
 		RequestModes:    b.modes,
 		Route:           routes.queues,
 		WriteQueues:     routes.writeQueues,
-		Mappings:        b.mappings, Forward: b.newPeers().forward,
+		Mappings:        b.mappings, Forward: b.newPeers().forward, RouteData: b.register.Route,
 		StartedAt: time.Now(), StoreDir: cfg.StoreRoot, PoolLoad: b.poolLoad,
 		Now: time.Now, Random: rand.Int32N, Logger: b.log,
 	})

@@ -109,6 +109,8 @@ type Options struct {
 	// Mappings are the static topics; nil refuses them. Forward asks another broker by its name.
 	Mappings *store.Mappings
 	Forward  func(ctx context.Context, broker string, c *codec.Command) (*codec.Command, error)
+	// RouteData asks a name server for the route of a topic; nil without an error when it does not know it. It may be unset.
+	RouteData func(ctx context.Context, topic string) (*codec.TopicRouteData, error)
 	// RequestModes keeps what SET_MESSAGE_REQUEST_MODE says, Route returns a topic's queues on all brokers. They may be unset.
 	RequestModes *store.RequestModes
 	Route        func(topic string) ([]codec.MessageQueue, bool)

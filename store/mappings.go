@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -119,6 +120,24 @@ func (m *Mappings) PutForced(d *codec.TopicQueueMappingDetail) error {
 		}
 		return nil
 	})
+}
+
+// Drop takes queues out of a static topic and returns when that is on disk. It is refused when the topic is not any more as it was
+// seen.
+func (m *Mappings) Drop(seen *codec.TopicQueueMappingDetail, globalIDs []int32) error {
+	next := *seen
+	next.HostedQueues = maps.Clone(seen.HostedQueues)
+	for _, globalID := range globalIDs {
+		delete(next.HostedQueues, globalID)
+	}
+	m.table.mu.Lock()
+	if latest, _ := m.table.latestLocked(seen.Topic); latest != seen {
+		m.table.mu.Unlock()
+		return refusedMapping("it was changed meanwhile")
+	}
+	b := m.table.stageLocked(seen.Topic, &next)
+	m.table.mu.Unlock()
+	return b.wait()
 }
 
 func (m *Mappings) put(d *codec.TopicQueueMappingDetail, over func(old, next *codec.TopicQueueMappingDetail) error) error {

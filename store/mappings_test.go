@@ -37,6 +37,27 @@ func TestMappingsAreKept(t *testing.T) {
 	require.NoError(t, m.Close())
 }
 
+func TestDroppedQueuesAreGoneUnlessTheTopicChanged(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "topicQueueMapping.json")
+	m, err := OpenMappings(path, MappingsOptions{Broker: "a"})
+	require.NoError(t, err)
+	elsewhere := []stretch{{QueueID: 3, Bname: "a", EndOffset: 1}, {Gen: 1, Bname: "b", LogicOffset: 10, EndOffset: -1}}
+	require.NoError(t, m.Put(mappingOf(1, map[int32][]stretch{0: elsewhere, 1: elsewhere})))
+	seen := m.Get([]byte("ST"))
+	require.NoError(t, m.Put(mappingOf(2, map[int32][]stretch{0: elsewhere, 1: elsewhere})))
+	require.ErrorContains(t, m.Drop(seen, []int32{1}), "changed meanwhile")
+	require.Len(t, m.Get([]byte("ST")).HostedQueues, 2)
+	seen = m.Get([]byte("ST"))
+	require.NoError(t, m.Drop(seen, []int32{1}))
+	require.Len(t, seen.HostedQueues, 2, "what was read does not change")
+	require.NoError(t, m.Close())
+	m, err = OpenMappings(path, MappingsOptions{Broker: "a"})
+	require.NoError(t, err)
+	require.Equal(t, map[int32][]stretch{0: elsewhere}, m.Get([]byte("ST")).HostedQueues)
+	require.NoError(t, m.Close())
+}
+
 // The file is the one that Apache RocketMQ 5.4.0's broker wrote when mqadmin updateStaticTopic had made a topic on two brokers.
 func TestMappingsOfApache(t *testing.T) {
 	t.Parallel()
