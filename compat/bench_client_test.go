@@ -35,26 +35,43 @@ func (p *pipe) close() { _ = p.conn.Close() }
 // firstOpaque has as many digits as all that follow it, so that a frame's opaque can be replaced in place.
 const firstOpaque = 1_000_000_000
 
-// frameMaker makes frames of one request that differ in a few places.
+// frameMaker makes frames of one request that differ in a few fields. What is the same in all of them is encoded once.
 type frameMaker struct {
-	code int
-	ext  map[string]string
+	head  []byte // sizes to be filled in, and the header up to the opaque
+	fixed []byte // the header from there on, without its end
 }
 
-// append appends a frame whose fields are those of m, with pairs set.
-func (m *frameMaker) append(dst []byte, opaque int, body []byte, pairs ...string) []byte {
-	at := len(dst)
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
-	dst = append(dst, `{"code":`...)
-	dst = strconv.AppendInt(dst, int64(m.code), 10)
-	dst = append(dst, `,"language":"GO","version":317,"flag":0,"opaque":`...)
-	dst = strconv.AppendInt(dst, int64(opaque), 10)
-	dst = append(dst, `,"extFields":{`...)
-	for k, v := range m.ext {
-		dst = appendField(dst, k, v)
+func newFrameMaker(code int, ext map[string]string) *frameMaker {
+	m := &frameMaker{
+		head:  fmt.Appendf(make([]byte, 8), `{"code":%d,"language":"GO","version":317,"flag":0,"opaque":`, code),
+		fixed: []byte(`,"extFields":{`),
 	}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		dst = appendField(dst, pairs[i], pairs[i+1])
+	for k, v := range ext {
+		m.fixed = appendField(m.fixed, k, v)
+	}
+	return m
+}
+
+// field is a field of one frame: text, or a number without it.
+type field struct {
+	name string
+	text []byte
+	n    int64
+}
+
+// append appends a frame whose fields are those of m, and more. Texts have nothing in them that JSON would escape.
+func (m *frameMaker) append(dst []byte, opaque int, body []byte, more ...field) []byte {
+	at := len(dst)
+	dst = strconv.AppendInt(append(dst, m.head...), int64(opaque), 10)
+	dst = append(dst, m.fixed...)
+	for i := range more {
+		dst = append(append(append(dst, '"'), more[i].name...), `":"`...)
+		if more[i].text != nil {
+			dst = append(dst, more[i].text...)
+		} else {
+			dst = strconv.AppendInt(dst, more[i].n, 10)
+		}
+		dst = append(dst, `",`...)
 	}
 	dst = append(bytes.TrimSuffix(dst, []byte(",")), "}}"...)
 	binary.BigEndian.PutUint32(dst[at+4:], uint32(len(dst)-at-8))
@@ -81,22 +98,38 @@ type reply struct {
 	header, body []byte
 }
 
-// field returns the text of a field, "" without.
-func (a *reply) field(name string) string {
-	at := bytes.Index(a.header, []byte(`"`+name+`":"`))
-	if at < 0 {
-		return ""
+// field returns the text of a field, nil without. It lives as long as the header.
+func (a *reply) field(name string) []byte {
+	at := 0
+	for {
+		i := bytes.Index(a.header[at:], []byte(name))
+		if i < 0 {
+			return nil
+		}
+		start := at + i
+		at = start + len(name)
+		if start == 0 || a.header[start-1] != '"' || !bytes.HasPrefix(a.header[at:], []byte(`":"`)) {
+			continue
+		}
+		rest := a.header[at+3:]
+		end := bytes.IndexByte(rest, '"')
+		if end < 0 {
+			return nil
+		}
+		return rest[:end]
 	}
-	rest := a.header[at+len(name)+4:]
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
-		return ""
-	}
-	return string(rest[:end])
 }
 
-func (a *reply) number(name string) int64 {
-	n, _ := strconv.ParseInt(a.field(name), 10, 64)
+func (a *reply) number(name string) int64 { return digits(a.field(name)) }
+
+// digits is the number at the start of b.
+func digits(b []byte) (n int64) {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			break
+		}
+		n = n*10 + int64(c-'0')
+	}
 	return n
 }
 
@@ -122,18 +155,12 @@ func (p *pipe) read(a *reply) error {
 	return nil
 }
 
-func intAfter(b []byte, name string) (n int) {
+func intAfter(b []byte, name string) int {
 	at := bytes.Index(b, []byte(name))
 	if at < 0 {
 		return -1
 	}
-	for _, c := range b[at+len(name):] {
-		if c < '0' || c > '9' {
-			break
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n
+	return int(digits(b[at+len(name):]))
 }
 
 // windowed keeps a window of requests on the way until the time is over. next appends the request that follows the answer a in

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -19,8 +20,9 @@ import (
 // Message semantics at speed, ours and Apache's server in one run, each held to core 0 where taskset is there; run the
 // test itself on the others (make bench-semantics does). APOGEE_BENCH_SECONDS is how long a cell lasts, 5 by default.
 //
-// The client is this process; it works on frames made beforehand. Before a cell counts it runs for a while, so that the JVM
-// has compiled what it will compile.
+// The client is this process; it works on frames made beforehand. Before a cell counts it runs for twice as long, so that the JVM
+// has compiled what it will compile. core is how much of its core the server used, client-core the same of the client: a rate
+// is the server's where core is near 1 and client-core is not.
 
 const (
 	benchQueues = 8
@@ -49,7 +51,8 @@ var benchCells = []benchCell{
 	{"transactions", nil, (*benchRun).transactions},
 	{"sql-pulls", (*benchRun).loadForSQL, (*benchRun).pullSQL},
 	{"pop-ack", (*benchRun).loadForPop, (*benchRun).popAndAck},
-	{"wake-parked-pull-5000/s", nil, (*benchRun).wakePulls},
+	{"wake-parked-pull-at-5000", nil, func(b *benchRun, until time.Time) int64 { return b.wake(until, b.parkedPulls()) }},
+	{"wake-parked-pop-at-5000", nil, func(b *benchRun, until time.Time) int64 { return b.wake(until, b.parkedPops()) }},
 }
 
 // BenchmarkSemantics runs every cell on both servers, in turn, once for each b.N.
@@ -88,20 +91,26 @@ func (cell *benchCell) measure(b *testing.B, kind Kind) {
 	if cell.prepare != nil {
 		cell.prepare(run)
 	}
-	cell.run(run, time.Now().Add(benchSeconds()))
+	cell.run(run, time.Now().Add(2*benchSeconds()))
 	run.ms = nil
 	pid := tg.broker.cmd.Process.Pid
 	before, err := cpuTime(pid)
+	require.NoError(b, err)
+	mine, err := cpuTime(os.Getpid())
 	require.NoError(b, err)
 	began := time.Now()
 	done := cell.run(run, began.Add(benchSeconds()))
 	took := time.Since(began)
 	after, err := cpuTime(pid)
 	require.NoError(b, err)
+	mineAfter, err := cpuTime(os.Getpid())
+	require.NoError(b, err)
 	require.Positive(b, done)
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(done)/took.Seconds(), "msg/s")
 	b.ReportMetric(float64((after-before).Microseconds())/float64(done), "cpu-us/msg")
+	b.ReportMetric((after-before).Seconds()/took.Seconds(), "core")
+	b.ReportMetric((mineAfter-mine).Seconds()/took.Seconds(), "client-core")
 	if len(run.ms) > 0 {
 		slices.Sort(run.ms)
 		b.ReportMetric(run.ms[len(run.ms)/2], "p50-ms")
@@ -131,10 +140,10 @@ func (b *benchRun) each(conns int, work func(i int, p *pipe) error) {
 
 func (b *benchRun) sender(properties string, sysFlag int) *frameMaker {
 	fields := with(sendFields(b.topic, 0, properties), "sysFlag", sysFlag, "producerGroup", b.group)
-	return &frameMaker{code: codeSendMessageV2, ext: without(shortened(fields), "e")}
+	return newFrameMaker(codeSendMessageV2, without(shortened(fields), "e"))
 }
 
-func queueText(n int) string { return strconv.Itoa(n % benchQueues) }
+func queueField(n int) field { return field{name: "e", n: int64(n % benchQueues)} }
 
 // sendDelayed sends messages that rest for a second.
 func (b *benchRun) sendDelayed(until time.Time) int64 {
@@ -146,7 +155,7 @@ func (b *benchRun) sendDelayed(until time.Time) int64 {
 			if n++; a != nil {
 				done.Add(1)
 			}
-			return maker.append(dst, firstOpaque+slot, body, "e", queueText(n))
+			return maker.append(dst, firstOpaque+slot, body, queueField(n))
 		})
 	})
 	return done.Load()
@@ -155,7 +164,7 @@ func (b *benchRun) sendDelayed(until time.Time) int64 {
 // transactions sends half messages and commits each.
 func (b *benchRun) transactions(until time.Time) int64 {
 	half := b.sender(props("TRAN_MSG", "true", "PGROUP", b.group), 4)
-	end := &frameMaker{code: codeEndTransaction, ext: ext("producerGroup", b.group, "commitOrRollback", tranCommit, "fromTransactionCheck", false)}
+	end := newFrameMaker(codeEndTransaction, ext("producerGroup", b.group, "commitOrRollback", tranCommit, "fromTransactionCheck", false))
 	body := make([]byte, benchBody)
 	var done atomic.Int64
 	b.each(benchConns, func(i int, p *pipe) error {
@@ -168,22 +177,30 @@ func (b *benchRun) transactions(until time.Time) int64 {
 					done.Add(1)
 				}
 				ending[slot] = false
-				return half.append(dst, firstOpaque+slot, body, "e", queueText(n))
+				return half.append(dst, firstOpaque+slot, body, queueField(n))
 			}
 			ending[slot] = true
-			physOffset, _ := strconv.ParseInt(a.field("msgId")[16:], 16, 64)
-			return end.append(dst, firstOpaque+slot, nil, "tranStateTableOffset", a.field("queueOffset"), "commitLogOffset",
-				strconv.FormatInt(physOffset, 10), "msgId", a.field("transactionId"))
+			return end.append(dst, firstOpaque+slot, nil, field{name: "tranStateTableOffset", text: a.field("queueOffset")},
+				field{name: "commitLogOffset", n: physOffsetOf(a.field("msgId"))}, field{name: "msgId", text: a.field("transactionId")})
 		})
 	})
 	return done.Load()
+}
+
+// physOffsetOf is the position in an id that the broker gave: address, port, position.
+func physOffsetOf(id []byte) int64 {
+	var b [16]byte
+	if n, err := hex.Decode(b[:], id); err != nil || n != len(b) {
+		return -1
+	}
+	return int64(binary.BigEndian.Uint64(b[8:]))
 }
 
 // load stores messages in batches, n of them over all queues.
 func (b *benchRun) load(n int, properties string) {
 	const batch = 32
 	fields := with(sendFields(b.topic, 0, ""), "batch", true, "producerGroup", b.group)
-	maker := &frameMaker{code: codeSendBatch, ext: without(shortened(fields), "e")}
+	maker := newFrameMaker(codeSendBatch, without(shortened(fields), "e"))
 	body := sameBatch(batch, strings.Repeat("x", benchBody), properties)
 	b.each(benchConns, func(i int, p *pipe) error {
 		left := n / batch / benchConns
@@ -194,7 +211,7 @@ func (b *benchRun) load(n int, properties string) {
 			if left <= 0 {
 				return dst
 			}
-			return maker.append(dst, firstOpaque+slot, body, "e", queueText(i))
+			return maker.append(dst, firstOpaque+slot, body, queueField(i))
 		})
 	})
 }
@@ -212,13 +229,14 @@ func (b *benchRun) loadForSQL() {
 // pullSQL pulls the backlog again and again. Messages that the filter drops do not count.
 func (b *benchRun) pullSQL(until time.Time) int64 {
 	fields := with(pullFields(b.group, b.topic, 0, 0), "subscription", "a BETWEEN 10 AND 50 AND b = 'x'", "expressionType", "SQL92")
-	maker := &frameMaker{code: codePullMessage, ext: without(fields, "queueId", "queueOffset")}
+	maker := newFrameMaker(codePullMessage, without(fields, "queueId", "queueOffset"))
 	var done atomic.Int64
 	b.each(benchConns, func(i int, p *pipe) error {
 		var a reply
 		from := int64(0)
 		for time.Now().Before(until) {
-			if _, err := p.conn.Write(maker.append(p.out[:0], firstOpaque, nil, "queueId", queueText(i), "queueOffset", strconv.FormatInt(from, 10))); err != nil {
+			p.out = maker.append(p.out[:0], firstOpaque, nil, field{name: "queueId", n: int64(i)}, field{name: "queueOffset", n: from})
+			if _, err := p.conn.Write(p.out); err != nil {
 				return err
 			}
 			if err := p.read(&a); err != nil {
@@ -243,19 +261,26 @@ func (b *benchRun) pullSQL(until time.Time) int64 {
 	return done.Load()
 }
 
-// loadForPop stores more than a run can pop.
-func (b *benchRun) loadForPop() { b.load(1_500_000, "") }
+// popBacklog is popped by one group after the other.
+const popBacklog = 480_000
+
+func (b *benchRun) loadForPop() { b.load(popBacklog, "") }
 
 // popAndAck pops 32 messages at a time and acknowledges each of them.
 func (b *benchRun) popAndAck(until time.Time) int64 {
-	pop := &frameMaker{code: codePop, ext: ext("consumerGroup", b.group, "topic", b.topic, "queueId", -1, "maxMsgNums", 32,
-		"invisibleTime", 60000, "pollTime", 0, "initMode", 0, "expType", "TAG", "exp", "*", "order", false)}
-	ack := &frameMaker{code: codeAck, ext: ext("consumerGroup", b.group, "topic", b.topic)}
+	pop := newFrameMaker(codePop, ext("topic", b.topic, "queueId", -1, "maxMsgNums", 32, "invisibleTime", 60000, "pollTime", 0,
+		"initMode", 0, "expType", "TAG", "exp", "*", "order", false))
+	ack := newFrameMaker(codeAck, ext("topic", b.topic))
+	group := unique("BG")
 	var done atomic.Int64
 	b.each(benchConns, func(_ int, p *pipe) error {
+		acks := &ackMaker{maker: ack, broker: b.target.BrokerName}
 		var a, acked reply
+		var of []byte
 		for time.Now().Before(until) {
-			if _, err := p.conn.Write(pop.append(p.out[:0], firstOpaque, nil, "bornTime", strconv.FormatInt(nowMs(), 10))); err != nil {
+			of = strconv.AppendInt(append(of[:0], group...), done.Load()/popBacklog, 10)
+			p.out = pop.append(p.out[:0], firstOpaque, nil, field{name: "consumerGroup", text: of}, field{name: "bornTime", n: nowMs()})
+			if _, err := p.conn.Write(p.out); err != nil {
 				return err
 			}
 			if err := p.read(&a); err != nil {
@@ -267,18 +292,9 @@ func (b *benchRun) popAndAck(until time.Time) int64 {
 			if a.code != resSuccess {
 				return fmt.Errorf("answer to a pop %s", a.header)
 			}
-			starts := popStarts(a.field("startOffsetInfo"))
-			handle := a.field("popTime") + " " + a.field("invisibleTime") + " " + a.field("reviveQid") + " 0 " + b.target.BrokerName + " "
-			p.out = p.out[:0]
-			n := 0
-			err := records(a.body, func(r []byte) {
-				queueID, queueOffset := binary.BigEndian.Uint32(r[12:]), strconv.FormatUint(binary.BigEndian.Uint64(r[20:]), 10)
-				queue := strconv.Itoa(int(queueID))
-				p.out = ack.append(p.out, firstOpaque+n, nil, "queueId", queue, "offset", queueOffset,
-					"extraInfo", starts[queue]+" "+handle+queue+" "+queueOffset)
-				n++
-			})
-			if err != nil {
+			var n int
+			var err error
+			if p.out, n, err = acks.append(p.out[:0], &a, of); err != nil {
 				return err
 			}
 			if _, err := p.conn.Write(p.out); err != nil {
@@ -297,105 +313,4 @@ func (b *benchRun) popAndAck(until time.Time) int64 {
 		return nil
 	})
 	return done.Load()
-}
-
-// popStarts are the first offsets by queue: "0 queueId offset" separated by semicolons.
-func popStarts(info string) map[string]string {
-	starts := make(map[string]string)
-	for _, one := range strings.Split(info, ";") {
-		if parts := strings.Fields(one); len(parts) == 3 {
-			starts[parts[1]] = parts[2]
-		}
-	}
-	return starts
-}
-
-// wakePulls measures from the sending of a message to its arrival at a pull that was parked.
-func (b *benchRun) wakePulls(until time.Time) int64 {
-	var mu sync.Mutex
-	stop := make(chan struct{})
-	var pullers sync.WaitGroup
-	ready := make(chan error, benchQueues)
-	for queueID := range benchQueues {
-		pullers.Go(func() { b.pullParked(queueID, stop, ready, &mu) })
-	}
-	for range benchQueues {
-		require.NoError(b, <-ready)
-	}
-	maker := b.sender("", 0)
-	var sent int64
-	b.each(1, func(_ int, p *pipe) error {
-		go func() { // answers are read and forgotten
-			var a reply
-			for p.read(&a) == nil {
-			}
-		}()
-		var body [benchBody]byte
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for now := range tick.C {
-			if now.After(until) {
-				return nil
-			}
-			p.out = p.out[:0]
-			binary.BigEndian.PutUint64(body[:], uint64(time.Now().UnixNano()))
-			for range 5 {
-				p.out = maker.append(p.out, firstOpaque, body[:], "e", queueText(int(sent)))
-				sent++
-			}
-			if _, err := p.conn.Write(p.out); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	close(stop)
-	pullers.Wait()
-	return sent
-}
-
-// pullParked pulls one queue from its end, parked each time it has caught up.
-func (b *benchRun) pullParked(queueID int, stop <-chan struct{}, ready chan<- error, mu *sync.Mutex) {
-	p, err := openPipe(b.target.Broker())
-	if err != nil {
-		ready <- err
-		return
-	}
-	defer p.close()
-	go func() {
-		<-stop
-		p.close()
-	}()
-	end, err := callOnce(b.target.Broker(), codeGetMaxOffset, ext("topic", b.topic, "queueId", queueID), nil)
-	ready <- err
-	if err != nil {
-		return
-	}
-	from := end.Ext["offset"]
-	fields := with(pullFields(b.group, b.topic, queueID, 0), "sysFlag", pullSubExpr|pullSuspend, "suspendTimeoutMillis", 15000)
-	maker := &frameMaker{code: codePullMessage, ext: without(fields, "queueOffset")}
-	var a reply
-	var ms []float64
-	for {
-		if _, err := p.conn.Write(maker.append(p.out[:0], firstOpaque, nil, "queueOffset", from)); err != nil {
-			break
-		}
-		if err := p.read(&a); err != nil {
-			break
-		}
-		now := time.Now().UnixNano()
-		if a.code == resSuccess {
-			_ = records(a.body, func(r []byte) { // a record that does not parse counts as none
-				bodyAt := 88
-				sent := int64(binary.BigEndian.Uint64(r[bodyAt:]))
-				ms = append(ms, float64(now-sent)/1e6)
-			})
-		}
-		if next := a.field("nextBeginOffset"); next != "" {
-			from = next
-		}
-	}
-	mu.Lock()
-	b.ms = append(b.ms, ms...)
-	mu.Unlock()
 }

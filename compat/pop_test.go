@@ -63,6 +63,17 @@ func poppedOf(group, topic, broker string, p *packet) ([]popped, error) {
 	return list, nil
 }
 
+// popStarts are the first offsets by queue: "0 queueId offset" separated by semicolons.
+func popStarts(info string) map[string]string {
+	starts := make(map[string]string)
+	for _, one := range strings.Split(info, ";") {
+		if parts := strings.Fields(one); len(parts) == 3 {
+			starts[parts[1]] = parts[2]
+		}
+	}
+	return starts
+}
+
 // ackFields are the fields of ACK_MESSAGE for a message.
 func (m popped) ackFields() map[string]string {
 	return ext("consumerGroup", m.group, "topic", m.topic, "queueId", m.part(6), "offset", m.part(7), "extraInfo", m.receipt)
