@@ -50,7 +50,7 @@ const listenerVIP = 1
 
 // Broker is a running broker.
 type Broker struct {
-	// Addr is what clients are given, Listeners what is listened on: the main port and the VIP port.
+	// Addr is what clients are given, Listeners what is listened on: the main port, the VIP port and those of the key listeners.
 	Addr      netip.AddrPort
 	Listeners []netip.AddrPort
 
@@ -320,13 +320,13 @@ func (b *Broker) registrarOptions(cfg Config) RegistrarOptions {
 	return RegistrarOptions{
 		Cluster: cfg.ClusterName, Broker: cfg.Name, BrokerID: cfg.ID, Addr: b.Addr.String(), HAAddr: haAddr(cfg, b.Addr.Addr()),
 		Namesrvs: cfg.NamesrvAddrs, Finding: cfg.Finding.ByAddressServer, Period: cfg.RegisterPeriod, Compressed: cfg.RegisterCompressed, QueryFirst: !cfg.ForceRegister, SplitSize: cfg.splitSize(),
-		Topics: b.topicsToRegister, Client: b.client, Logger: b.log,
+		Topics: b.topicsToRegister, Client: b.client, Logger: b.log, Advertised: cfg.Advertised,
 	}
 }
 
 func (b *Broker) listen(cfg Config) (err error) {
 	opts := remoting.DefaultOptions()
-	opts.Addrs = []string{hostPort(cfg.BindAddress, cfg.ListenPort), hostPort(cfg.BindAddress, cfg.ListenPort-vipBelow)}
+	opts.Addrs = cfg.listenOn()
 	opts.Table = func(listener int) *remoting.Table {
 		entries := b.processor.Table()
 		if listener == listenerVIP {
@@ -353,6 +353,7 @@ func (b *Broker) listen(cfg Config) (err error) {
 	if err := dialSelf(b.Addr.String(), time.Second); err != nil {
 		b.log.Warn("the address that clients are given cannot be reached from here; set brokerIP1", "addr", b.Addr, "err", err)
 	}
+	b.services.run(func(context.Context) { cfg.logAdvertised(b.log) })
 	return nil
 }
 

@@ -23,9 +23,10 @@ type Config struct {
 	Name        string
 	ID          int64
 	// IP1 is the address that clients are given; empty picks the first that is not loopback. IP2 is the slaves' one.
-	IP1, IP2     string
-	BindAddress  string
-	ListenPort   int
+	IP1, IP2    string
+	BindAddress string
+	ListenPort  int
+	ListenConfig
 	HAListenPort int
 	Role         string
 	Permission   int32
@@ -259,6 +260,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("timerRocksDBEnable=true: timer messages in RocksDB are not readable here; switch Apache's broker back to the file timer and remove the key")
 	case c.TransactionRocksDB:
 		return fmt.Errorf("transRocksDBEnable=true: transactions in RocksDB are not readable here; let Apache's broker end them without the key first")
+	}
+	if err := c.ListenConfig.validate(c.BindAddress); err != nil {
+		return err
 	}
 	return c.Auth.Validate()
 }

@@ -28,6 +28,8 @@ func defaultNetConfig() NetConfig {
 // withNetKeys adds the keys of NetConfig.
 func withNetKeys(keys codec.SettingKeys[Config]) codec.SettingKeys[Config] {
 	maps.Copy(keys, remoting.TLSKeys(func(c *Config) *remoting.TLSSettings { return &c.TLS }))
+	keys["listeners"] = codec.TextKey(func(c *Config) *string { return &c.Listeners })
+	keys["advertisedAddrs"] = codec.TextKey(func(c *Config) *string { return &c.Advertised })
 	keys["proxyProtocolSources"] = codec.TextKey(func(c *Config) *string { return &c.ProxySources })
 	keys["enableSplitRegistration"] = codec.BoolKey(func(c *Config) *bool { return &c.SplitRegistration })
 	keys["splitRegistrationSize"] = codec.NumberKey(func(c *Config) *int { return &c.SplitSize }, 2, 1<<20)

@@ -34,6 +34,8 @@ type RegistrarOptions struct {
 	BrokerID        int64
 	// Addr is what clients are given, HAAddr what slaves are given, both "host:port".
 	Addr, HAAddr string
+	// Advertised is what clients are given that come through other listeners of a name server, "name=host:port;…".
+	Advertised string
 	// Namesrvs is the list of name servers, "host:port" separated by ";".
 	Namesrvs string
 	// Finding says that the list is filled by SetNamesrvs: while it is empty, the broker is not registered.
@@ -316,8 +318,13 @@ func (r *Registrar) sameVersion(ctx context.Context, addr string, version codec.
 
 func (r *Registrar) registration(body []byte) *codec.Command {
 	acting := false
+	var advertised *string
+	if r.opts.Advertised != "" {
+		advertised = &r.opts.Advertised
+	}
 	return request(codec.RegisterBroker, body, &codec.RegisterBrokerHeader{
-		BrokerName: r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, HAServerAddr: r.opts.HAAddr,
+		AdvertisedAddrs: advertised,
+		BrokerName:      r.opts.Broker, BrokerAddr: r.opts.Addr, ClusterName: r.opts.Cluster, HAServerAddr: r.opts.HAAddr,
 		BrokerID: r.opts.BrokerID, EnableActingMaster: &acting, Compressed: r.opts.Compressed, BodyCRC32: int32(codec.BodyCRC(body))})
 }
 

@@ -40,6 +40,9 @@ type RegisterBrokerHeader struct {
 	EnableActingMaster *bool  `field:"enableActingMaster"`     // nil means old broker
 	Compressed         bool   `field:"compressed"`             // body is zlib-deflated custom layout, see DecodeRegisterBrokerBody
 	BodyCRC32          int32  `field:"bodyCrc32,lenient"`      // CRC32 of body (already compressed if compressed); 0 = unchecked
+	// AdvertisedAddrs is Apogee's own, "name=host:port;…": what clients are given that came through the name server's listener of
+	// that name. nil means the same as all others.
+	AdvertisedAddrs *string `field:"advertisedAddrs"`
 }
 
 // RegisterBrokerResponse is the custom header of the answer to REGISTER_BROKER. Apache: RegisterBrokerResponseHeader.

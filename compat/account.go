@@ -47,7 +47,6 @@ func Secured() Option {
 // SecuredNamesrv has the name server check requests too, which Apache's cannot.
 func SecuredNamesrv() Option {
 	return func(t *Target) {
-		t.nsConf = map[string]string{}
 		for _, key := range []string{"authenticationEnabled", "authorizationEnabled", "initAuthenticationUser", "innerClientAuthenticationCredentials"} {
 			t.nsConf[key] = t.conf[key]
 		}

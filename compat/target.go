@@ -90,6 +90,11 @@ func WithConf(key, value string) Option {
 	return func(t *Target) { t.conf[key] = value }
 }
 
+// WithNamesrvConf sets a key of namesrv.conf.
+func WithNamesrvConf(key, value string) Option {
+	return func(t *Target) { t.nsConf[key] = value }
+}
+
 // WithNames sets the names under which the broker registers.
 func WithNames(cluster, broker string) Option {
 	return func(t *Target) { t.ClusterName, t.BrokerName = cluster, broker }
@@ -158,7 +163,7 @@ func (t *Target) run(tb testing.TB) {
 }
 
 func newTarget(kind Kind, dir string, opts ...Option) (*Target, error) {
-	t := &Target{Kind: kind, Dir: dir, ClusterName: "CompatCluster", BrokerName: "compat-a", conf: map[string]string{}}
+	t := &Target{Kind: kind, Dir: dir, ClusterName: "CompatCluster", BrokerName: "compat-a", conf: map[string]string{}, nsConf: map[string]string{}}
 	for _, opt := range opts {
 		opt(t)
 	}

@@ -75,7 +75,7 @@ func (s *Server) listKV(req *remoting.Request) (*codec.Command, error) {
 }
 
 func (s *Server) clusterInfo(req *remoting.Request) (*codec.Command, error) {
-	return withJSON(req, s.routes.clusterInfo())
+	return withJSON(req, s.routes.clusterInfo(s.routes.doors.name(req.Listener)))
 }
 
 func (s *Server) memberGroup(req *remoting.Request) (*codec.Command, error) {
@@ -83,7 +83,7 @@ func (s *Server) memberGroup(req *remoting.Request) (*codec.Command, error) {
 	if err := codec.DecodeHeader(&req.Command, &h); err != nil {
 		return nil, err
 	}
-	resp, err := withJSON(req, codec.BrokerMemberGroupBody{BrokerMemberGroup: s.routes.memberGroup(h.ClusterName, h.BrokerName)})
+	resp, err := withJSON(req, codec.BrokerMemberGroupBody{BrokerMemberGroup: s.routes.memberGroup(h.ClusterName, h.BrokerName, s.routes.doors.name(req.Listener))})
 	if err == nil {
 		resp.Remark = "not set any response code" // which Apache forgets to clear
 	}
@@ -161,7 +161,7 @@ func (s *Server) topicsByCluster(req *remoting.Request) (*codec.Command, error) 
 }
 
 func (s *Server) systemTopics(req *remoting.Request) (*codec.Command, error) {
-	return withJSON(req, s.routes.systemTopics())
+	return withJSON(req, s.routes.systemTopics(s.routes.doors.name(req.Listener)))
 }
 
 func (s *Server) unitTopics(req *remoting.Request) (*codec.Command, error) {

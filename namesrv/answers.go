@@ -18,8 +18,16 @@ const (
 	dialects
 )
 
-// routeBodies are a topic's route encoded in each dialect, nil where nobody has asked yet.
-type routeBodies [dialects][]byte
+// variant says what a client is given: the addresses for who came through that listener, in that dialect.
+type variant struct {
+	listener int // index of the listener, see doors
+	dialect  int
+}
+
+func (v variant) index() int { return v.listener*dialects + v.dialect }
+
+// routeBodies are a topic's route encoded for each variant, nil or not there where nobody has asked yet.
+type routeBodies [][]byte
 
 // answers keeps the encoded route of each topic until something that it was made of changes. Whoever changes that drops it
 // before the tables' lock is released, and answers are added under that lock, shared: so none outlives what it says.
@@ -29,21 +37,21 @@ type answers struct {
 
 	// mu guards the fields below. It is taken after routes.mu.
 	mu     sync.RWMutex
-	bodies map[string]*routeBodies
+	bodies map[string]routeBodies
 	bytes  int
 }
 
 // get returns a topic's route, nil when it has to be made. The bytes must not be changed.
-func (a *answers) get(topic []byte, dialect int) []byte {
+func (a *answers) get(topic []byte, v variant) []byte {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if b := a.bodies[string(topic)]; b != nil {
-		return b[dialect]
+	if b := a.bodies[string(topic)]; v.index() < len(b) {
+		return b[v.index()]
 	}
 	return nil
 }
 
-func (a *answers) put(topic string, dialect int, body []byte) {
+func (a *answers) put(topic string, v variant, body []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.bytes+len(body) > maxAnswerBytes {
@@ -51,22 +59,22 @@ func (a *answers) put(topic string, dialect int, body []byte) {
 		a.bytes = 0
 	}
 	b := a.bodies[topic]
-	if b == nil {
-		b = new(routeBodies)
+	if missing := v.index() + 1 - len(b); missing > 0 {
+		b = append(b, make(routeBodies, missing)...)
 		a.bodies[topic] = b
 	}
-	a.bytes += len(body) - len(b[dialect])
-	b[dialect] = body
+	a.bytes += len(body) - len(b[v.index()])
+	b[v.index()] = body
 }
 
 func (a *answers) forget(topic string) {
 	a.changes.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if b := a.bodies[topic]; b != nil {
-		a.bytes -= len(b[dialectBare]) + len(b[dialectStandard])
-		delete(a.bodies, topic)
+	for _, body := range a.bodies[topic] {
+		a.bytes -= len(body)
 	}
+	delete(a.bodies, topic)
 }
 
 func (a *answers) reset() {
@@ -74,14 +82,14 @@ func (a *answers) reset() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.bodies) > 0 {
-		a.bodies, a.bytes = make(map[string]*routeBodies), 0
+		a.bodies, a.bytes = make(map[string]routeBodies), 0
 	}
 }
 
 // body returns a topic's encoded route, nil when no broker has it. With mayWait false it reports ok false instead of
 // waiting for a registration to be taken in.
-func (r *routes) body(topic []byte, dialect int, mayWait bool) (body []byte, ok bool, err error) {
-	if body = r.answers.get(topic, dialect); body != nil {
+func (r *routes) body(topic []byte, v variant, mayWait bool) (body []byte, ok bool, err error) {
+	if body = r.answers.get(topic, v); body != nil {
 		return body, true, nil
 	}
 	if mayWait {
@@ -95,10 +103,11 @@ func (r *routes) body(topic []byte, dialect int, mayWait bool) (body []byte, ok 
 	if !found {
 		return nil, true, nil
 	}
-	if body, err = encodeRoute(route, dialect); err != nil {
+	r.routeAddressesLocked(route, r.doors.name(v.listener))
+	if body, err = encodeRoute(route, v.dialect); err != nil {
 		return nil, true, fmt.Errorf("route of topic %s: %w", name, err)
 	}
-	r.answers.put(name, dialect, body)
+	r.answers.put(name, v, body)
 	return body, true, nil
 }
 
@@ -109,11 +118,14 @@ func encodeRoute(route *codec.TopicRouteData, dialect int) ([]byte, error) {
 	return codec.MarshalJSON(route)
 }
 
-// zoneRoute returns a topic's route without the brokers of other zones, except those without a master. False when no broker
-// has the topic.
-func (r *routes) zoneRoute(topic, zone string) (*codec.TopicRouteData, bool) {
+// zoneRoute returns a topic's route without the brokers of other zones, except those without a master, with the addresses for who came
+// through that listener. False when no broker has the topic.
+func (r *routes) zoneRoute(topic, zone, listener string) (*codec.TopicRouteData, bool) {
 	r.mu.RLock()
 	route, ok := r.routeLocked(topic)
+	if ok {
+		r.routeAddressesLocked(route, listener)
+	}
 	r.mu.RUnlock()
 	if !ok {
 		return nil, false

@@ -110,7 +110,7 @@ func FuzzRegister(f *testing.F) {
 		}
 		for topic := range table.TopicConfigTable {
 			for _, dialect := range []int{dialectBare, dialectStandard} {
-				if _, _, err := r.body([]byte(topic), dialect, true); err != nil {
+				if _, _, err := r.body([]byte(topic), variant{0, dialect}, true); err != nil {
 					t.Fatal(err)
 				}
 			}

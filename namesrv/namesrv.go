@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,12 +66,16 @@ func Open(opts Options) (*Server, error) {
 	if err := s.openGuard(); err != nil {
 		return nil, err
 	}
+	listeners, err := opts.listeners()
+	if err != nil {
+		return nil, err
+	}
 	s.openKeeper()
 	serve := remoting.DefaultOptions()
 	if serve.Guard = opts.Check; serve.Guard == nil {
 		serve.Guard = s.guard.Check()
 	}
-	serve.Addrs = []string{net.JoinHostPort(opts.BindAddress, strconv.Itoa(opts.ListenPort))}
+	serve.Addrs = s.listenOn(listeners)
 	serve.Table = func(int) *remoting.Table { return s.table() }
 	serve.IdleTimeout, serve.Logger, serve.Now = opts.IdleTimeout, opts.Logger, opts.Now
 	serve.OnClose = s.connClosed
@@ -83,6 +85,7 @@ func Open(opts Options) (*Server, error) {
 	if s.remoting, err = remoting.Open(serve); err != nil {
 		return nil, fmt.Errorf("name server: %w", err)
 	}
+	s.logListeners(listeners)
 	if err := errors.Join(s.openHTTP(&opts), s.openNsaddr(&opts)); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

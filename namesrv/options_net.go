@@ -17,6 +17,9 @@ type NetOptions struct {
 	HTTP HTTPOptions
 	// ProxySources is from whom a PROXY header is believed, as remoting.ParseProxySources reads it. The default is "private".
 	ProxySources string
+	// Listeners are further addresses to listen on, as remoting.ParseListeners reads them. Who comes through one of them is given the
+	// addresses that brokers advertise under its name. The default is none.
+	Listeners string
 	// Nsaddr is where clients ask for the list of name servers.
 	Nsaddr NsaddrOptions
 }
@@ -32,6 +35,7 @@ var netKeys = withTLSKeys(codec.SettingKeys[Options]{
 	"metricsPromExporterHost": codec.TextKey(func(o *Options) *string { return &o.HTTP.Host }),
 	"metricsPromExporterPort": codec.NumberKey(func(o *Options) *int { return &o.HTTP.Port }, 0, 65535),
 	"keepRoutesEnable":        codec.BoolKey(func(o *Options) *bool { return &o.KeepRoutes }),
+	"listeners":               codec.TextKey(func(o *Options) *string { return &o.Listeners }),
 	"nsaddrPort":              codec.NumberKey(func(o *Options) *int { return &o.Nsaddr.Port }, 0, 65535),
 	"nsaddrList":              codec.TextKey(func(o *Options) *string { return &o.Nsaddr.List }),
 	"pprofEnable":             codec.BoolKey(func(o *Options) *bool { return &o.HTTP.Pprof }),

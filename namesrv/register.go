@@ -1,6 +1,7 @@
 package namesrv
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -32,7 +33,11 @@ func (s *Server) register(req *remoting.Request) (*codec.Command, error) {
 		s.log.Warn("registration is damaged, its checksum does not match", "broker", h.BrokerName, "client", req.Conn.RemoteAddr())
 		return nil, &codec.Refusal{Code: codec.SystemError, Remark: "crc32 not match"}
 	}
-	reg := registrationOf(req, &h)
+	reg, err := registrationOf(req, &h)
+	if err != nil {
+		s.log.Warn("registration is refused", "broker", h.BrokerName, "client", req.Conn.RemoteAddr(), "err", err)
+		return nil, &codec.Refusal{Code: codec.SystemError, Remark: err.Error()}
+	}
 	leader, known, err := s.takeIn(req, reg, h.Compressed || isZlib(req.Body))
 	if err != nil {
 		return nil, err
@@ -56,7 +61,7 @@ func (s *Server) register(req *remoting.Request) (*codec.Command, error) {
 	return resp, nil
 }
 
-func registrationOf(req *remoting.Request, h *codec.RegisterBrokerHeader) *registration {
+func registrationOf(req *remoting.Request, h *codec.RegisterBrokerHeader) (*registration, error) {
 	reg := &registration{cluster: h.ClusterName, name: h.BrokerName, addr: h.BrokerAddr, id: h.BrokerID, haAddr: h.HAServerAddr,
 		timeout: defaultHeartbeatTimeout, actingMaster: h.EnableActingMaster, conn: req.Conn}
 	if zone, ok := req.Field(fieldZoneName); ok {
@@ -65,7 +70,17 @@ func registrationOf(req *remoting.Request, h *codec.RegisterBrokerHeader) *regis
 	if h.HeartbeatTimeoutMs != nil {
 		reg.timeout = time.Duration(*h.HeartbeatTimeoutMs) * time.Millisecond
 	}
-	return reg
+	if h.AdvertisedAddrs != nil {
+		addrs, err := remoting.ParseNamedAddrs(*h.AdvertisedAddrs)
+		if err != nil {
+			return nil, fmt.Errorf("advertisedAddrs: %w", err)
+		}
+		reg.advertised = make(map[string]string, len(addrs))
+		for _, a := range addrs {
+			reg.advertised[a.Name] = a.Addr
+		}
+	}
+	return reg, nil
 }
 
 // takeIn puts a registration into the tables; its topics are decoded only when their version is new. It reports false for

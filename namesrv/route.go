@@ -46,7 +46,7 @@ func (s *Server) route(req *remoting.Request) (*codec.Command, error) {
 	if req.Version >= versionV494 || isTrue(req.Field(fieldStandardOnly)) {
 		dialect = dialectStandard
 	}
-	body, ok, err := s.routes.body(topic, dialect, !req.Inline())
+	body, ok, err := s.routes.body(topic, variant{req.Listener, dialect}, !req.Inline())
 	switch {
 	case !ok:
 		return nil, remoting.ErrHandOver
@@ -64,7 +64,7 @@ func (s *Server) zoneRoute(req *remoting.Request, topic, zone string) (*codec.Co
 	if req.Inline() {
 		return nil, remoting.ErrHandOver
 	}
-	route, ok := s.routes.zoneRoute(topic, zone)
+	route, ok := s.routes.zoneRoute(topic, zone, s.routes.doors.name(req.Listener))
 	if !ok {
 		return nil, noRoute(topic)
 	}

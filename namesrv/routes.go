@@ -42,6 +42,8 @@ type routes struct {
 	mappings map[string]map[string]*codec.TopicQueueMappingInfo
 	// leftovers are the topics of a snapshot that brokers have not registered since, by broker name.
 	leftovers map[string]*leftover
+	// doors are set before anything is asked.
+	doors doors
 }
 
 // brokerAddr tells the brokers apart. Apache: BrokerAddrInfo.
@@ -69,6 +71,7 @@ type live struct {
 	conn          remoting.Conn
 	haAddr        string
 	filterServers []string
+	advertised    map[string]string // see registration
 }
 
 // registration is a REGISTER_BROKER without its topics.
@@ -80,6 +83,8 @@ type registration struct {
 	// actingMaster is nil for brokers that do not know the word.
 	actingMaster *bool
 	conn         remoting.Conn
+	// advertised is the address by the name of the listener through which a client came, if it is another one.
+	advertised map[string]string
 }
 
 func (r *registration) actsAsMaster() bool { return r.actingMaster != nil && *r.actingMaster }
@@ -90,7 +95,7 @@ type master struct{ addr, haAddr string }
 func newRoutes(settings *atomic.Pointer[Settings], orderConf func(topic string) string) *routes {
 	return &routes{settings: settings, orderConf: orderConf, topics: make(map[string][]codec.QueueData),
 		brokers: make(map[string]*member), clusters: make(map[string]map[string]bool), lives: make(map[brokerAddr]*live),
-		mappings: make(map[string]map[string]*codec.TopicQueueMappingInfo), leftovers: make(map[string]*leftover), answers: answers{bodies: make(map[string]*routeBodies)}}
+		mappings: make(map[string]map[string]*codec.TopicQueueMappingInfo), leftovers: make(map[string]*leftover), answers: answers{bodies: make(map[string]routeBodies)}}
 }
 
 // refresh takes a registration whose topics are known already, by their version. It reports false when they must be looked
@@ -101,7 +106,7 @@ func (r *routes) refresh(reg *registration, version codec.DataVersion, now time.
 	l := r.lives[brokerAddr{reg.cluster, reg.addr}]
 	m := r.brokers[reg.name]
 	if l == nil || m == nil || !l.complete || l.version != version || l.name != reg.name || l.id != reg.id ||
-		m.addrs[reg.id] != reg.addr || m.actingMaster != reg.actsAsMaster() || m.zone != reg.zone {
+		m.addrs[reg.id] != reg.addr || m.actingMaster != reg.actsAsMaster() || m.zone != reg.zone || !maps.Equal(l.advertised, reg.advertised) {
 		return master{}, false
 	}
 	l.lastMs.Store(now.UnixMilli())
@@ -147,12 +152,12 @@ func (r *routes) register(reg *registration, body *codec.RegisterBrokerBody, now
 		complete = r.takeTopicsLocked(reg, m, table, changed, now)
 	}
 	l := &live{name: reg.name, id: reg.id, timeout: reg.timeout, version: table.DataVersion, complete: complete, conn: reg.conn,
-		haAddr: reg.haAddr, filterServers: body.FilterServerList}
+		haAddr: reg.haAddr, filterServers: body.FilterServerList, advertised: reg.advertised}
 	if before != nil && body.FilterServerList == nil {
 		l.filterServers = before.filterServers
 	}
 	if before == nil || before.stale || before.timeout != l.timeout || before.haAddr != l.haAddr ||
-		!slices.Equal(l.filterServers, before.filterServers) {
+		!slices.Equal(l.filterServers, before.filterServers) || !maps.Equal(l.advertised, before.advertised) {
 		r.answers.reset()
 	}
 	l.lastMs.Store(now.UnixMilli())
@@ -545,13 +550,15 @@ func (m *member) data(name string) codec.BrokerData {
 		ZoneName: m.zone}
 }
 
-// clusterInfo returns all brokers and clusters.
-func (r *routes) clusterInfo() *codec.ClusterInfo {
+// clusterInfo returns all brokers and clusters, with the addresses for who came through that listener.
+func (r *routes) clusterInfo(listener string) *codec.ClusterInfo {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	info := &codec.ClusterInfo{BrokerAddrTable: make(map[string]codec.BrokerData), ClusterAddrTable: make(map[string][]string)}
 	for name, m := range r.brokers {
-		info.BrokerAddrTable[name] = m.data(name)
+		data := m.data(name)
+		r.addressLocked(data.Cluster, data.BrokerAddrs, listener)
+		info.BrokerAddrTable[name] = data
 	}
 	for cluster, names := range r.clusters {
 		info.ClusterAddrTable[cluster] = slices.Sorted(maps.Keys(names))
@@ -559,13 +566,14 @@ func (r *routes) clusterInfo() *codec.ClusterInfo {
 	return info
 }
 
-// memberGroup returns the addresses of a broker name, none if it is not known.
-func (r *routes) memberGroup(cluster, name string) *codec.BrokerMemberGroup {
+// memberGroup returns the addresses of a broker name for who came through that listener, none if it is not known.
+func (r *routes) memberGroup(cluster, name, listener string) *codec.BrokerMemberGroup {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	group := &codec.BrokerMemberGroup{BrokerName: name, Cluster: cluster}
 	if m := r.brokers[name]; m != nil {
 		group.BrokerAddrs = maps.Clone(m.addrs)
+		r.addressLocked(m.cluster, group.BrokerAddrs, listener)
 	}
 	return group
 }
@@ -595,7 +603,7 @@ func (r *routes) topicsOfCluster(cluster string) []string {
 }
 
 // systemTopics returns the names of clusters and brokers, each of which is a topic too, and the address of one broker.
-func (r *routes) systemTopics() *codec.TopicList {
+func (r *routes) systemTopics(listener string) *codec.TopicList {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	list := &codec.TopicList{TopicList: []string{}}
@@ -605,7 +613,7 @@ func (r *routes) systemTopics() *codec.TopicList {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.brokers)) {
 		if m := r.brokers[name]; len(m.addrs) > 0 {
-			list.BrokerAddr = m.addrs[m.leastID()]
+			list.BrokerAddr = r.addrLocked(m.cluster, m.addrs[m.leastID()], listener)
 			break
 		}
 	}

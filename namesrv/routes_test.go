@@ -50,7 +50,7 @@ func (r *routes) mustRegister(t testing.TB, reg *registration, body *codec.Regis
 }
 
 func (r *routes) mustRoute(t testing.TB, topic string) *codec.TopicRouteData {
-	body, ok, err := r.body([]byte(topic), dialectBare, true)
+	body, ok, err := r.body([]byte(topic), variant{0, dialectBare}, true)
 	require.True(t, ok)
 	require.NoError(t, err)
 	require.NotNil(t, body, topic)
@@ -60,7 +60,7 @@ func (r *routes) mustRoute(t testing.TB, topic string) *codec.TopicRouteData {
 }
 
 func (r *routes) requireNoRoute(t testing.TB, topic string) {
-	body, ok, err := r.body([]byte(topic), dialectBare, true)
+	body, ok, err := r.body([]byte(topic), variant{0, dialectBare}, true)
 	require.True(t, ok)
 	require.NoError(t, err)
 	require.Nil(t, body)
@@ -257,7 +257,7 @@ func TestUnregister(t *testing.T) {
 	r.unregister("C", "h:2", "a")
 	require.Len(t, r.mustRoute(t, "T").BrokerDatas, 1)
 	r.requireNoRoute(t, "U")
-	require.Equal(t, map[string][]string{"C": {"b"}}, r.clusterInfo().ClusterAddrTable)
+	require.Equal(t, map[string][]string{"C": {"b"}}, r.clusterInfo("").ClusterAddrTable)
 	r.unregister("C", "h:3", "b")
 	require.Empty(t, r.topics)
 	require.Empty(t, r.clusters)
@@ -327,16 +327,17 @@ func TestFilterServers(t *testing.T) {
 
 func TestAnswersAreBounded(t *testing.T) {
 	t.Parallel()
-	a := answers{bodies: make(map[string]*routeBodies)}
+	a := answers{bodies: make(map[string]routeBodies)}
 	body := make([]byte, 1<<20)
 	for i := range 3 * maxAnswerBytes >> 20 {
-		a.put(fmt.Sprint(i), i%2, body)
+		v := variant{i % 3, i % 2}
+		a.put(fmt.Sprint(i), v, body)
 		require.LessOrEqual(t, a.bytes, maxAnswerBytes)
-		require.NotNil(t, a.get([]byte(fmt.Sprint(i)), i%2))
+		require.NotNil(t, a.get([]byte(fmt.Sprint(i)), v))
 	}
-	a.put("x", dialectBare, body)
+	a.put("x", variant{}, body)
 	before := a.bytes
-	a.put("x", dialectBare, body[:5])
+	a.put("x", variant{}, body[:5])
 	require.Equal(t, before-len(body)+5, a.bytes)
 	a.forget("x")
 	require.Equal(t, before-len(body), a.bytes)
@@ -359,7 +360,7 @@ func TestAnswersAreNeverOld(t *testing.T) {
 				case <-done:
 					return
 				default:
-					_, _, _ = r.body([]byte("T"), dialectBare, false)
+					_, _, _ = r.body([]byte("T"), variant{0, dialectBare}, false)
 					runtime.Gosched()
 				}
 			}
@@ -369,7 +370,7 @@ func TestAnswersAreNeverOld(t *testing.T) {
 		body := tableOf(version(i+1), "T", "U")
 		body.TopicConfigSerializeWrapper.TopicConfigTable["T"].ReadQueueNums = int32(i)
 		r.mustRegister(t, reg, body, now)
-		text, _, err := r.body([]byte("T"), dialectBare, true)
+		text, _, err := r.body([]byte("T"), variant{0, dialectBare}, true)
 		require.NoError(t, err)
 		require.True(t, strings.Contains(string(text), fmt.Sprintf(`"readQueueNums":%d,`, i)))
 	}
@@ -395,14 +396,14 @@ func BenchmarkRoute(b *testing.B) {
 	b.Run("kept", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			_, _, _ = r.body(topics[i%10000], dialectStandard, false)
+			_, _, _ = r.body(topics[i%10000], variant{0, dialectStandard}, false)
 		}
 	})
 	b.Run("new", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			r.answers.forget("Topic-00000")
-			_, _, _ = r.body(topics[0], dialectStandard, false)
+			_, _, _ = r.body(topics[0], variant{0, dialectStandard}, false)
 		}
 	})
 }

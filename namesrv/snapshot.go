@@ -45,6 +45,8 @@ type snapshotBroker struct {
 	Zone          string   `json:"zone"`
 	TimeoutMs     int64    `json:"timeoutMs"`
 	FilterServers []string `json:"filterServers"`
+
+	Advertised map[string]string `json:"advertised,omitempty"`
 }
 
 // snapshotTopic is a topic with its queues on each broker.
@@ -75,7 +77,7 @@ func (r *routes) snapshot() (snapshot, int64) {
 		for id, addr := range m.addrs {
 			b := snapshotBroker{Cluster: m.cluster, Name: name, ID: id, Addr: addr, ActingMaster: m.actingMaster, Zone: m.zone}
 			if l := r.lives[brokerAddr{m.cluster, addr}]; l != nil {
-				b.HAAddr, b.TimeoutMs, b.FilterServers = l.haAddr, l.timeout.Milliseconds(), l.filterServers
+				b.HAAddr, b.TimeoutMs, b.FilterServers, b.Advertised = l.haAddr, l.timeout.Milliseconds(), l.filterServers, l.advertised
 				s.Brokers = append(s.Brokers, b)
 			}
 		}
@@ -102,7 +104,7 @@ func (r *routes) restore(s *snapshot, now time.Time) {
 		timeout := time.Duration(b.TimeoutMs) * time.Millisecond
 		reg := &registration{cluster: b.Cluster, name: b.Name, addr: b.Addr, id: b.ID, zone: b.Zone, actingMaster: &b.ActingMaster}
 		r.joinLocked(reg, r.brokers[b.Name])
-		l := &live{name: b.Name, id: b.ID, timeout: timeout, stale: true, haAddr: b.HAAddr, filterServers: b.FilterServers}
+		l := &live{name: b.Name, id: b.ID, timeout: timeout, stale: true, haAddr: b.HAAddr, filterServers: b.FilterServers, advertised: b.Advertised}
 		l.lastMs.Store(now.UnixMilli())
 		r.lives[brokerAddr{b.Cluster, b.Addr}] = l
 		if r.leftovers[b.Name] == nil {

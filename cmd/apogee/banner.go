@@ -41,10 +41,13 @@ func (b banner) print(w io.Writer) {
 	}
 	if b.broker != nil {
 		for i, addr := range b.broker.Listeners {
-			if i == 0 {
+			switch i {
+			case 0:
 				line("broker", "%-22s clients are given  %s", addr, b.broker.Addr)
-			} else {
+			case 1:
 				line("VIP port", "%-22s clients are given  %s", addr, netip.AddrPortFrom(b.broker.Addr.Addr(), addr.Port()))
+			default:
+				line("broker", "%-22s one of listeners", addr)
 			}
 		}
 		if addr := b.broker.HTTPAddr(); addr.IsValid() {

@@ -23,6 +23,7 @@ type serverFlags struct {
 	logFlags
 	set                       setFlags
 	conf, data                string
+	namesrvListeners          string
 	namesrvPort, listenOnPort int
 }
 
@@ -45,6 +46,7 @@ func serverCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&f.conf, "configFile", "c", "", "broker.conf with Apache's keys")
 	cmd.Flags().StringVar(&f.data, "data", "apogee-data", "folder for everything that is kept (storePathRootDir)")
 	cmd.Flags().IntVar(&f.namesrvPort, "namesrv-port", 9876, "port of the name server")
+	cmd.Flags().StringVar(&f.namesrvListeners, "namesrv-listeners", "", "further ports of the name server, NAME=PORT;NAME=HOST:PORT: who comes through one is given what advertisedAddrs has under its name")
 	cmd.Flags().IntVar(&f.listenOnPort, "broker-port", 10911, "port of the broker (listenPort); the VIP port is two below it")
 	return cmd
 }
@@ -58,7 +60,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	}
 	opts := namesrv.DefaultOptions()
 	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
-	opts.TLS, opts.ProxySources = cfg.TLS, cfg.ProxySources
+	opts.TLS, opts.ProxySources, opts.Listeners = cfg.TLS, cfg.ProxySources, f.namesrvListeners
 	opts.KVConfigPath = filepath.Join(cfg.StoreRoot, "namesrv", "kvConfig.json")
 	opts.ConfigStorePath = filepath.Join(cfg.StoreRoot, "namesrv", "namesrv.properties")
 	if cfg.Auth.Authentication {
