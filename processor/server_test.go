@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -16,6 +15,15 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
 )
+
+// codeEcho is a request that no handler of ours has a part in.
+const codeEcho = 31000
+
+func echo(req *remoting.Request) (*codec.Command, error) {
+	resp := req.Response(codec.Success)
+	resp.Body = req.Body
+	return resp, nil
+}
 
 // served is a processor behind a real server with a main and a VIP port.
 type served struct {
@@ -34,7 +42,7 @@ func newServed(t testing.TB, change ...func(*setup)) *served {
 	opts.Addrs = []string{"127.0.0.1:0", "127.0.0.1:0"}
 	opts.Table = func(listener int) *remoting.Table {
 		if listener == 0 {
-			return remoting.NewTable(s.Table())
+			return remoting.NewTable(append(s.Table(), remoting.Entry{Code: codeEcho, Inline: true, Handler: echo}))
 		}
 		return remoting.NewTable(s.VIPTable())
 	}
@@ -222,62 +230,4 @@ func TestServedLargeBodies(t *testing.T) {
 	for i := range bodies {
 		require.Equal(t, bodies[i:i+1], bodiesOf(t, c.next().Body))
 	}
-}
-
-// BenchmarkServedSend has one connection with 32 sends under way.
-func BenchmarkServedSend(b *testing.B) {
-	s := newServed(b, func(set *setup) { set.store.SegmentBytes = 1 << 30 })
-	s.topicOf("T", 4)
-	c := s.dial(0)
-	require.NoError(b, c.conn.SetDeadline(time.Time{}))
-	var window []byte
-	for range 32 {
-		window = append(window, sendFrame()...)
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for sent := 0; sent < b.N; sent += 32 {
-		c.send(window)
-		for range 32 {
-			head, err := c.in.Peek(4)
-			require.NoError(b, err)
-			_, err = c.in.Discard(4 + int(binary.BigEndian.Uint32(head)))
-			require.NoError(b, err)
-		}
-	}
-}
-
-// BenchmarkServedPullLatency sends 5,000 messages a second to a consumer that waits for them in long polls, and reports the time
-// from the begin of a send to the arrival of its message.
-func BenchmarkServedPullLatency(b *testing.B) {
-	s := newServed(b, func(set *setup) { set.store.SegmentBytes = 1 << 30 })
-	s.topicOf("T", 1)
-	consumer, producer := s.dial(0), s.dial(0)
-	require.NoError(b, consumer.conn.SetDeadline(time.Time{}))
-	require.NoError(b, producer.conn.SetDeadline(time.Time{}))
-	began := make([]time.Time, b.N)
-	go func() { _, _ = io.Copy(io.Discard, producer.in) }()
-	go func() {
-		frame, tick := sendFrame(), time.NewTicker(200*time.Microsecond)
-		defer tick.Stop()
-		for i := range began {
-			<-tick.C
-			began[i] = time.Now()
-			if _, err := producer.conn.Write(frame); err != nil {
-				return
-			}
-		}
-	}()
-	took := make([]time.Duration, 0, b.N)
-	for len(took) < b.N {
-		consumer.send(frameOf(codec.PullMessage, waitFields(fields{"queueOffset": strconv.Itoa(len(took))}), "", 0))
-		got := consumer.next()
-		now := time.Now()
-		for range bodiesOf(b, got.Body) {
-			took = append(took, now.Sub(began[len(took)]))
-		}
-	}
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 }
