@@ -57,7 +57,7 @@ compat: ## real clients against our server
 compat-apache: ## the same scenarios against Apache's own server (needs java and mvn)
 	APOGEE_TARGET=apache $(GO) test -count=1 -timeout 40m -v ./compat/
 
-bench: ## the hot paths, with allocations
+bench: ## the hot paths: allocations, and ratios to an echo of the same event loop and to a plain copy
 	$(GO) test -run '^$$' -bench . -skip '^BenchmarkOpen' -benchmem ./codec/ ./remoting/ ./store/ ./processor/
 
 bench-append: ## appends beside plain copies, the append lock, new segments, group commit

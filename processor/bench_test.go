@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -132,47 +133,47 @@ func BenchmarkPullFound(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/32, "ns/msg")
 }
 
-// BenchmarkPullPark parks a pull and has it answered by an arrival.
+// BenchmarkPullPark parks a pull and has it answered by the message it waits for, whose append and dispatch are in the time.
 func BenchmarkPullPark(b *testing.B) {
 	r := newRig(b, realClock)
 	r.topicOf("T", 4)
-	r.put("T", 0, "", "x")
-	conn := &sink{fakeConn: r.conn}
+	conn := &sink{fakeConn: r.conn, answered: make(chan struct{}, 1)}
 	r.hold.p.opts.Submit = func(_ remoting.PoolKind, task interface{ Run() }) bool { task.Run(); return true }
-	frame := frameOf(codec.PullMessage, waitFields(fields{"queueOffset": "1"}), "", 0)
+	const digits = "0000000000"
+	frame := frameOf(codec.PullMessage, waitFields(fields{"queueOffset": digits}), "", 0)
+	at := bytes.Index(frame, []byte(digits))
+	require.Positive(b, at)
 	req := r.requestOf(frame, true)
 	req.Conn = conn
-	a := store.Arrival{Topic: "T", FirstQueueOffset: 1, QueueOffset: 1, SameTags: true}
 	b.ReportAllocs()
 	b.ResetTimer()
-	for range b.N {
+	for i := range b.N {
+		copy(frame[at:], fmt.Sprintf("%010d", i))
 		if err := codec.ParseFrame(frame, &req.Command); err != nil {
 			b.Fatal(err)
 		}
 		if resp, err := r.pull(req); resp != nil || err != nil {
-			b.Fatal("not parked", err)
+			b.Fatal("not parked", resp, err)
 		}
-		r.Arrived(a)
-	}
-	if conn.answers != b.N {
-		b.Fatal(conn.answers, "answers")
+		r.putUnseen("T", 0, "", "x")
+		<-conn.answered
 	}
 }
 
 // sink is a connection that encodes answers and throws them away.
 type sink struct {
 	*fakeConn
-	out     []byte
-	answers int
+	out      []byte
+	answered chan struct{}
 }
 
 func (s *sink) Send(c *codec.Command) error {
 	s.out = codec.AppendFrame(s.out[:0], c)
-	s.answers++
 	if c.Owner != nil {
 		c.Owner.Release()
 		c.Owner = nil
 	}
+	s.answered <- struct{}{}
 	return nil
 }
 
