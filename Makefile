@@ -16,7 +16,7 @@ DOCKER  ?= docker
 # Where the crash tests have their stores: what they ask for survives a copy, so a disk adds nothing but time.
 SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR==2 && $$4 > 2097152 {print "/dev/shm"}')
 
-.PHONY: help man release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-append bench-recovery bench-semantics lint clean
+.PHONY: help man release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-append bench-compare bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-append: ## appends beside plain copies, the append lock, new segments, gro
 bench-recovery: ## start after a kill on a store of 10 GiB, ours and (with java and mvn) Apache's; needs 25 GB below TMPDIR
 	$(GO) test ./store -run '^$$' -bench '^BenchmarkOpen' -benchtime 2x -timeout 30m
 	RECOVERY_BYTES=$${RECOVERY_BYTES:-10737418240} $(GO) test ./compat -run '^$$' -bench Recovery -benchtime 3x -timeout 60m
+
+bench-compare: ## `apogee bench` against ours and Apache's server in turn, three rounds, into dist/compare (needs java and mvn)
+	APOGEE_COMPARE_DIR=$(abspath dist/compare) $(GO) test -v -run '^$$' -bench '^BenchmarkCompare$$' -benchtime 1x -timeout 120m ./compat/
 
 bench-semantics: ## transactions, delays, filters, POP: ours and Apache's server in one run (needs java and mvn)
 	$(PIN) $(GO) test -run '^$$' -bench Semantics -benchtime 1x -timeout 60m ./compat/

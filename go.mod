@@ -23,6 +23,7 @@ require github.com/HdrHistogram/hdrhistogram-go v1.4.0
 
 require (
 	github.com/KimMachineGun/automemlimit v1.0.1
+	github.com/ajstarks/svgo v0.0.0-20211024235047-1546f124cd8b
 	github.com/pierrec/lz4/v4 v4.1.33
 )
 

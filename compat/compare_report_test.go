@@ -1,0 +1,133 @@
+package compat
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// comparison is what the rounds measured, in the order in which it came first.
+type comparison struct {
+	order []string // "cell\tmetric"
+	seen  map[string]map[Kind][]float64
+}
+
+func newComparison() *comparison { return &comparison{seen: map[string]map[Kind][]float64{}} }
+
+func (c *comparison) add(cell string, kind Kind, metric string, v float64) {
+	key := cell + "\t" + metric
+	if c.seen[key] == nil {
+		c.seen[key] = map[Kind][]float64{}
+		c.order = append(c.order, key)
+	}
+	c.seen[key][kind] = append(c.seen[key][kind], v)
+}
+
+func (c *comparison) median(key string, kind Kind) (float64, bool) {
+	v := slices.Clone(c.seen[key][kind])
+	if len(v) == 0 {
+		return 0, false
+	}
+	slices.Sort(v)
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
+}
+
+// write makes compare.md, compare.json and the plots.
+func (c *comparison) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	type line struct {
+		Cell, Metric   string
+		Apache, Apogee []float64
+	}
+	var lines []line
+	var md strings.Builder
+	md.WriteString("| what | | Apache RocketMQ | Apogee | ratio | spread: Apache, Apogee |\n|---|---|---:|---:|---:|---:|\n")
+	last := ""
+	for _, key := range c.order {
+		cell, metric, _ := strings.Cut(key, "\t")
+		v := c.seen[key]
+		if strings.HasPrefix(metric, "send p") && strings.Contains(cell, " x 32") {
+			continue // in a full window latency is the window divided by the throughput and says no more than that
+		}
+		lines = append(lines, line{cell, metric, v[Apache], v[Apogee]})
+		theirs, there := c.median(key, Apache)
+		ours, here := c.median(key, Apogee)
+		name := cell
+		if cell == last {
+			name = ""
+		}
+		last = cell
+		ratio := ""
+		if there && here && theirs > 0 && ours > 0 {
+			if ratio = fmt.Sprintf("%.2f", ours/theirs); ours < theirs {
+				ratio = fmt.Sprintf("1/%.2f", theirs/ours)
+			}
+		}
+		fmt.Fprintf(&md, "| %s | %s | %s | %s | %s | %s, %s |\n", name, metric, figure(theirs), figure(ours), ratio, spread(v[Apache]), spread(v[Apogee]))
+	}
+	b, err := json.MarshalIndent(lines, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "compare.json"), b, 0o644); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "compare.md"), []byte(md.String()), 0o644); err != nil {
+		return err
+	}
+	return c.plot(dir)
+}
+
+func figure(v float64) string {
+	switch {
+	case v >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// spread is how far the rounds lie apart, in percent of the median.
+func spread(v []float64) string {
+	if len(v) < 2 || slices.Max(v) == 0 {
+		return "-"
+	}
+	s := slices.Sorted(slices.Values(v))
+	return fmt.Sprintf("%.0f %%", (s[len(s)-1]-s[0])/max(s[len(s)/2], 1e-9)*100)
+}
+
+// TestComparisonIsWritten: medians and ratios stand in the table, and the pictures are SVG.
+func TestComparisonIsWritten(t *testing.T) {
+	t.Parallel()
+	dir, c := t.TempDir(), newComparison()
+	for _, p := range plots {
+		for i, key := range p.keys {
+			cell, metric, _ := strings.Cut(key, "\t")
+			for round := range 3 {
+				c.add(cell, Apache, metric, float64(100*(i+1)+round))
+				c.add(cell, Apogee, metric, float64(1000*(i+1)+round))
+			}
+		}
+	}
+	require.NoError(t, c.write(dir))
+	md, err := os.ReadFile(filepath.Join(dir, "compare.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(md), "| send 128 B, 16 connections x 32 | messages/s | 101.0 | 1001 | 9.91 | 2 %, 0 % |")
+	for _, p := range plots {
+		b, err := os.ReadFile(filepath.Join(dir, p.file))
+		require.NoError(t, err)
+		require.NoError(t, xml.Unmarshal(b, new(struct {
+			XMLName xml.Name `xml:"svg"`
+		})), p.file)
+	}
+}
