@@ -30,7 +30,7 @@ type feeder struct {
 	// feeder writes zeros ahead then, which costs a second write of each byte; a large flush does not feel the difference.
 	smallFlushes func() bool
 
-	next   atomic.Pointer[segment] // made, not yet in the log
+	next   atomic.Pointer[segment] // made, not yet in the log; set by the feeder, taken under the append lock
 	wakeAt atomic.Int64            // physical offset at which an append wakes the feeder
 	need   atomic.Int64            // bytes an append could not get
 	failed atomic.Pointer[error]   // why the last round gave nothing
@@ -159,7 +159,7 @@ func (f *feeder) feed() error {
 func (f *feeder) step() (more bool, err error) {
 	l := f.log
 	l.mu.Lock()
-	cur, pos := l.cur, l.pos
+	cur, pos, next := l.cur, l.pos, f.next.Load() // together: an append may make next the current one, which looks as if cur had none
 	l.mu.Unlock()
 	need := f.need.Load()
 	want := max(f.ahead, need) + blankHeadBytes
@@ -170,7 +170,6 @@ func (f *feeder) step() (more bool, err error) {
 	if cur.present < min(pos+want, cur.size) {
 		return true, l.extend(cur, f.stepTo(cur.present, pos+want))
 	}
-	next := f.next.Load()
 	rest := cur.size - pos
 	switch {
 	case next == nil && rest <= max(cur.size/5, want):
