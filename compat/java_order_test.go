@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -13,12 +12,13 @@ import (
 type orderlyGroup struct {
 	tg           *Target
 	topic, group string
+	scenario     string // of a member
 	members      []*steady
 }
 
 func (g *orderlyGroup) join(t testing.TB, version string) *steady {
 	t.Helper()
-	s := startSteady(t, g.tg, version, "steady-orderly-consumer", g.topic, g.group)
+	s := startSteady(t, g.tg, version, g.scenario, g.topic, g.group)
 	g.members = append(g.members, s)
 	return s
 }
@@ -48,7 +48,7 @@ func (g *orderlyGroup) all() []taken {
 // awaitAll waits until all that was acknowledged has been taken.
 func (g *orderlyGroup) awaitAll(t testing.TB, acked map[string]place) {
 	t.Helper()
-	eventually(t, 90*time.Second, func() error {
+	eventually(t, steadyLimit, func() error {
 		seen := map[string]bool{}
 		for _, m := range g.all() {
 			seen[m.id] = true
@@ -68,7 +68,7 @@ func (s *steady) awaitQueues(t testing.TB, n int) {
 	s.mu.Lock()
 	from := len(s.got)
 	s.mu.Unlock()
-	s.await(t, fmt.Sprint("messages of ", n, " queues"), 150*time.Second, func() bool {
+	s.await(t, fmt.Sprint("messages of ", n, " queues"), steadyLimit, func() bool {
 		queues := map[int]bool{}
 		for _, d := range s.got[from:] {
 			queues[d.at.queueID] = true
@@ -83,7 +83,7 @@ func TestJavaOrder(t *testing.T) {
 	needJava(t)
 	eachJavaPair(t, func(t *testing.T, oneVersion, otherVersion string) {
 		tg := onOwn(t)
-		g := &orderlyGroup{tg: tg, topic: newTopic(t, tg, orderQueues), group: newGroup(t, tg)}
+		g := &orderlyGroup{tg: tg, topic: newTopic(t, tg, orderQueues), group: newGroup(t, tg), scenario: "steady-orderly-consumer"}
 		stays := g.join(t, oneVersion)
 		producer := startSteady(t, tg, otherVersion, "steady-orderly-producer", g.topic, unique("PG"))
 		stays.awaitQueues(t, orderQueues)

@@ -13,6 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// steadyLimit bounds every wait for a steady client. Only a failure or a loaded machine takes so long.
+const steadyLimit = 3 * time.Minute
+
 // place is where a message lies in its topic.
 type place struct {
 	queueID     int
@@ -67,7 +70,7 @@ func startSteady(t testing.TB, tg *Target, version, scenario, topic, group strin
 		<-s.done
 	}
 	t.Cleanup(s.kill)
-	s.await(t, scenario+" is ready", 60*time.Second, func() bool { return s.ready })
+	s.await(t, scenario+" is ready", steadyLimit, func() bool { return s.ready })
 	return s
 }
 
@@ -126,7 +129,7 @@ func (s *steady) awaitMoreAcks(t testing.TB, n int) {
 	s.mu.Lock()
 	from := len(s.acked)
 	s.mu.Unlock()
-	s.await(t, fmt.Sprint(n, " more sends acknowledged"), 90*time.Second, func() bool { return len(s.acked) >= from+n })
+	s.await(t, fmt.Sprint(n, " more sends acknowledged"), steadyLimit, func() bool { return len(s.acked) >= from+n })
 }
 
 // awaitMoreGot waits until so many messages were received from now on.
@@ -135,7 +138,7 @@ func (s *steady) awaitMoreGot(t testing.TB, n int) {
 	s.mu.Lock()
 	from := len(s.got)
 	s.mu.Unlock()
-	s.await(t, fmt.Sprint(n, " more messages received"), 90*time.Second, func() bool { return len(s.got) >= from+n })
+	s.await(t, fmt.Sprint(n, " more messages received"), steadyLimit, func() bool { return len(s.got) >= from+n })
 }
 
 // awaitError waits for a send that fails from now on: the client has noticed.
@@ -144,7 +147,7 @@ func (s *steady) awaitError(t testing.TB) {
 	s.mu.Lock()
 	from := len(s.errors)
 	s.mu.Unlock()
-	s.await(t, "a send that fails", 30*time.Second, func() bool { return len(s.errors) > from })
+	s.await(t, "a send that fails", steadyLimit, func() bool { return len(s.errors) > from })
 }
 
 // finish ends the client by the end of its input and waits until it is gone.
@@ -153,7 +156,7 @@ func (s *steady) finish(t testing.TB) {
 	require.NoError(t, s.stdin.Close())
 	select {
 	case <-s.done:
-	case <-time.After(60 * time.Second):
+	case <-time.After(steadyLimit):
 		require.FailNow(t, "a steady client does not end")
 	}
 	require.True(t, s.finished, "a steady client ended before its input")
@@ -178,7 +181,7 @@ func finishAll(t testing.TB, producer, consumer *steady) {
 func finishWithGaps(t testing.TB, producer, consumer *steady) (places int, ends map[int]int64) {
 	t.Helper()
 	producer.finish(t)
-	consumer.await(t, "all that was acknowledged received", 120*time.Second, func() bool {
+	consumer.await(t, "all that was acknowledged received", steadyLimit, func() bool {
 		for id := range producer.acked {
 			if !consumer.gotIDs[id] {
 				return false

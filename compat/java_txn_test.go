@@ -42,7 +42,7 @@ func TestJavaTransactionProducerKilled(t *testing.T) {
 			}
 		}
 		slices.Sort(commits)
-		second.await(t, "asked about everything", 60*time.Second, func() bool { return len(second.gotIDs) == len(first.acked) })
+		second.await(t, "asked about everything", steadyLimit, func() bool { return len(second.gotIDs) == len(first.acked) })
 		awaitCommittedKeys(t, tg, topic, commits)
 
 		// When a later message has been asked about over and over, the ones before had their turns too.

@@ -72,9 +72,17 @@ func (o *order) next(m taken) error {
 	return nil
 }
 
-// requireOrder checks all that was taken, that each acknowledged message was, where its answer said, and that no queue was begun more
-// often than members came, left or lost their server.
+// requireOrder is requireTakenInOrder, and no queue was begun more often than members came, left or lost their server.
 func requireOrder(t testing.TB, all []taken, acked map[string]place, upheavals int) {
+	t.Helper()
+	o := requireTakenInOrder(t, all, acked)
+	for q := range orderQueues {
+		require.LessOrEqual(t, o.begins[q], 1+2*upheavals, "queue %d was begun again for no reason", q)
+	}
+}
+
+// requireTakenInOrder checks all that was taken, and that each acknowledged message was, where its answer said.
+func requireTakenInOrder(t testing.TB, all []taken, acked map[string]place) *order {
 	t.Helper()
 	o := newOrder()
 	for _, m := range all {
@@ -86,10 +94,8 @@ func requireOrder(t testing.TB, all []taken, acked map[string]place, upheavals i
 	for key, queues := range o.queueOf {
 		require.Len(t, queues, 1, "queues of key %s", key)
 	}
-	for q := range orderQueues {
-		require.LessOrEqual(t, o.begins[q], 1+2*upheavals, "queue %d was begun again for no reason", q)
-	}
 	t.Logf("%d messages acknowledged, %d taken, queues begun %v", len(acked), len(all), o.begins)
+	return o
 }
 
 // TestOrderIsChecked shows the checker what must not be.

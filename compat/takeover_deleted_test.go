@@ -35,6 +35,7 @@ func eachEnd(t *testing.T, run func(t *testing.T, end func(*Target, testing.TB))
 	if JavaMissing() != nil {
 		t.Skip("needs java and mvn")
 	}
+	t.Parallel()
 	t.Run("after a clean stop", func(t *testing.T) { run(t, (*Target).StopBroker) })
 	t.Run("after a kill", func(t *testing.T) { run(t, (*Target).KillBroker) })
 }

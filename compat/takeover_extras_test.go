@@ -17,6 +17,7 @@ func TestTakeOverExtras(t *testing.T) {
 	if JavaMissing() != nil {
 		t.Skip("needs java and mvn")
 	}
+	t.Parallel()
 	for _, end := range []struct {
 		name string
 		with func(*Target, testing.TB)

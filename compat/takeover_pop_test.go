@@ -18,6 +18,7 @@ func TestTakeOverPop(t *testing.T) {
 		t.Skip("needs our servers beside Apache's")
 	}
 	needJava(t)
+	t.Parallel()
 	for _, end := range []struct {
 		name string
 		with func(*Target, testing.TB)

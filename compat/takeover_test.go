@@ -20,6 +20,7 @@ func TestTakeOver(t *testing.T) {
 	if JavaMissing() != nil {
 		t.Skip("needs java and mvn")
 	}
+	t.Parallel()
 	for _, end := range []struct {
 		name string
 		with func(*Target, testing.TB)

@@ -212,6 +212,7 @@ func TestTimerTakeOver(t *testing.T) {
 	if JavaMissing() != nil {
 		t.Skip("needs java and mvn")
 	}
+	t.Parallel()
 	for _, end := range []struct {
 		name  string
 		with  func(*Target, testing.TB)

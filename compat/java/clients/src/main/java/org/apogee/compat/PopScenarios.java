@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
@@ -30,6 +31,7 @@ final class PopScenarios {
         all.put("pop-two-members", PopScenarios::twoMembers);
         all.put("pop-shared-queues", PopScenarios::sharedQueues);
         all.put("pop-tags", PopScenarios::tags);
+        all.put("pop-sql", PopScenarios::sql);
     }
 
     private static void setMode(Env env, String topic, String group, int share) throws Exception {
@@ -100,6 +102,22 @@ final class PopScenarios {
         List<String> keys = env.sendKeys(p, topic, "x", 20);
         env.sendKeys(p, topic, "z", 20);
         keys.addAll(env.sendKeys(p, topic, "y", 20));
+        inbox.awaitExactly(keys);
+    }
+
+    static void sql(Env env) throws Exception {
+        String topic = env.topic(2);
+        String group = env.name("g");
+        setMode(env, topic, group, 0);
+        DefaultMQProducer p = env.producer();
+        Inbox inbox = new Inbox();
+        DefaultMQPushConsumer c = consumer(env, group);
+        c.subscribe(topic, MessageSelector.bySql(SqlScenarios.EXPRESSION));
+        c.registerMessageListener(inbox.listener());
+        c.start();
+        List<String> keys = SqlScenarios.send(env, p, topic, SqlScenarios::matches);
+        inbox.awaitExactly(keys);
+        keys.addAll(SqlScenarios.send(env, p, topic, SqlScenarios::matches));
         inbox.awaitExactly(keys);
     }
 

@@ -89,9 +89,11 @@ public final class Scenarios {
         ResetScenarios.addTo(all);
         PopScenarios.addTo(all);
         TimerScenarios.addTo(all);
+        DelayScenarios.addTo(all);
         CodecScenarios.addTo(all);
         OrderlyScenarios.addTo(all);
         PushScenarios.addTo(all);
+        SqlScenarios.addTo(all);
         FromWhereScenarios.addTo(all);
         LitePullScenarios.addTo(all);
         ReplyScenarios.addTo(all);
@@ -111,6 +113,7 @@ public final class Scenarios {
         List<String> together = List.copyOf(all.keySet());
         NamesrvScenarios.addExclusiveTo(all);
         TimerScenarios.addExclusiveTo(all);
+        DelayScenarios.addExclusiveTo(all);
         TransactionScenarios.addExclusiveTo(all);
         Pattern match = Pattern.compile(options.getOrDefault("match", ""));
         List<String> chosen = new ArrayList<>();

@@ -18,10 +18,12 @@ import org.apache.rocketmq.common.message.MessageExt;
  * Clients that stay while their servers come and go. Until standard input ends,
  * the producer prints "ACK id queue queueOffset" for each send that was acknowledged and "ERR reason" for each that was not,
  * the consumer prints "GOT id queue queueOffset reconsumeTimes" for each message; all print READY when they have started.
- * More of their kind are in SteadyOrder and SteadyTransactions.
+ * More of their kind are in SteadyOrder, SteadyPop and SteadyTransactions.
  */
 final class Steady {
     static final long PACE_MILLIS = 2;
+    /** A send fails when its connection ends, at once; one that is only slow, on a loaded machine, does not. */
+    static final int SEND_MILLIS = 30_000;
 
     private Steady() {
     }
@@ -46,6 +48,11 @@ final class Steady {
                 break;
             case "steady-orderly-consumer":
                 SteadyOrder.consume(servers, topic, group, end);
+                break;
+            case "steady-pop-orderly": // of 5.x only
+                Class.forName("org.apogee.compat.SteadyPop")
+                    .getDeclaredMethod("consume", Servers.class, String.class, String.class, CountDownLatch.class)
+                    .invoke(null, servers, topic, group, end);
                 break;
             case "steady-undecided":
                 SteadyTransactions.leaveOpen(servers, topic, group, end);
@@ -87,7 +94,7 @@ final class Steady {
     private static void produce(Servers servers, String topic, String group, CountDownLatch end) throws Exception {
         DefaultMQProducer p = servers.setUp(new DefaultMQProducer(group), "steady-producer");
         p.setRetryTimesWhenSendFailed(0);
-        p.setSendMsgTimeout(3000);
+        p.setSendMsgTimeout(SEND_MILLIS);
         p.setPollNameServerInterval(1000);
         p.start();
         say("READY");

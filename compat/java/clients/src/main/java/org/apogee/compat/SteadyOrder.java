@@ -26,7 +26,7 @@ final class SteadyOrder {
     static void produce(Servers servers, String topic, String group, CountDownLatch end) throws Exception {
         DefaultMQProducer p = servers.setUp(new DefaultMQProducer(group), "steady-orderly-producer");
         p.setRetryTimesWhenSendFailed(0);
-        p.setSendMsgTimeout(3000);
+        p.setSendMsgTimeout(Steady.SEND_MILLIS);
         p.setPollNameServerInterval(1000);
         p.start();
         Steady.say("READY");
