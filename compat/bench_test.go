@@ -197,11 +197,11 @@ func physOffsetOf(id []byte) int64 {
 }
 
 // load stores messages in batches, n of them over all queues.
-func (b *benchRun) load(n int, properties string) {
+func (b *benchRun) load(n, bodyBytes int, properties string) {
 	const batch = 32
 	fields := with(sendFields(b.topic, 0, ""), "batch", true, "producerGroup", b.group)
 	maker := newFrameMaker(codeSendBatch, without(shortened(fields), "e"))
-	body := sameBatch(batch, strings.Repeat("x", benchBody), properties)
+	body := sameBatch(batch, strings.Repeat("x", bodyBytes), properties)
 	b.each(benchConns, func(i int, p *pipe) error {
 		left := n / batch / benchConns
 		return p.windowed(4, time.Now().Add(time.Minute), func(slot int, a *reply, dst []byte) []byte {
@@ -221,8 +221,8 @@ const sqlBacklog = 160_000
 // loadForSQL stores two kinds of messages, of which one matches.
 func (b *benchRun) loadForSQL() {
 	for range 10 {
-		b.load(sqlBacklog/20, props("a", "30", "b", "x", "c", "other"))
-		b.load(sqlBacklog/20, props("a", "70", "b", "x", "c", "other"))
+		b.load(sqlBacklog/20, benchBody, props("a", "30", "b", "x", "c", "other"))
+		b.load(sqlBacklog/20, benchBody, props("a", "70", "b", "x", "c", "other"))
 	}
 }
 
@@ -264,7 +264,7 @@ func (b *benchRun) pullSQL(until time.Time) int64 {
 // popBacklog is popped by one group after the other.
 const popBacklog = 480_000
 
-func (b *benchRun) loadForPop() { b.load(popBacklog, "") }
+func (b *benchRun) loadForPop() { b.load(popBacklog, benchBody, "") }
 
 // popAndAck pops 32 messages at a time and acknowledges each of them.
 func (b *benchRun) popAndAck(until time.Time) int64 {

@@ -112,7 +112,7 @@ func (g compareGroup) measure(b *testing.B, kind Kind, all *comparison) {
 	all.add("start to first accepted send", kind, "s", time.Since(began).Seconds())
 	all.memory(b, "memory after the start", kind, tg)
 	for _, work := range []string{"produce", "consume"} {
-		_, err := all.command(tg, []string{work, "--warmup", "0", "--duration", (3 * benchSeconds()).String()})
+		_, err := benchCommand(tg, []string{work, "--warmup", "0", "--duration", (3 * benchSeconds()).String()})
 		require.NoError(b, err)
 	}
 	for _, cell := range g.cells {
@@ -123,7 +123,7 @@ func (g compareGroup) measure(b *testing.B, kind Kind, all *comparison) {
 
 // bench runs one cell.
 func (c *comparison) bench(b *testing.B, cell compareCell, kind Kind, tg *Target) {
-	out, err := c.command(tg, append(slices.Clone(cell.args), "--warmup", "2s", "--duration", benchSeconds().String()))
+	out, err := benchCommand(tg, append(slices.Clone(cell.args), "--warmup", "2s", "--duration", benchSeconds().String()))
 	require.NoError(b, err, cell.name)
 	var got struct {
 		Seconds  float64
@@ -156,8 +156,8 @@ func (c *comparison) bench(b *testing.B, cell compareCell, kind Kind, tg *Target
 	}
 }
 
-// command runs `apogee bench` on the cores that the server does not have.
-func (c *comparison) command(tg *Target, args []string) ([]byte, error) {
+// benchCommand runs `apogee bench` on the cores that the server does not have.
+func benchCommand(tg *Target, args []string) ([]byte, error) {
 	bin, err := apogeeBinary()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,120 @@
+package compat
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// coldBytes is the backlog of BenchmarkColdReads; COLD_BYTES says otherwise.
+const coldBytes = 2 << 30
+
+// BenchmarkColdReads prints the latency of sends at 5,000 a second, first alone and then while eight consumers pull a backlog whose
+// pages are not in memory, and what these consumers got.
+func BenchmarkColdReads(b *testing.B) {
+	for _, kind := range []Kind{Apogee, Apache} {
+		if kind == Apache && JavaMissing() != nil {
+			b.Log("Apache's server needs java and mvn")
+			continue
+		}
+		b.Run(string(kind), func(b *testing.B) { measureColdReads(b, kind) })
+	}
+}
+
+func measureColdReads(b *testing.B, kind Kind) {
+	tg, err := newTarget(kind, b.TempDir(), ForSpeed())
+	require.NoError(b, err)
+	defer func() { require.NoError(b, tg.Close()) }()
+	require.NoError(b, tg.start())
+	run := &benchRun{TB: b, target: tg, topic: unique("Cold"), group: unique("CG")}
+	require.NoError(b, createTopic(tg.Broker(), run.topic, benchQueues))
+	size := coldBytes
+	if n, err := strconv.Atoi(os.Getenv("COLD_BYTES")); err == nil && n > 0 {
+		size = n
+	}
+	run.load(size/1200, 1024, "")
+	tg.StopBroker(b)
+	require.NoError(b, coolDown(tg.StorePath()))
+	tg.StartBroker(b)
+
+	const length = 4 * time.Second
+	run.sendsAt5000(b, 2*length) // the JVM compiles
+	alone := run.sendsAt5000(b, length)
+	type got struct{ messages, bytes int64 }
+	read := make(chan got, 1)
+	go func() {
+		messages, bytes := run.pullFromTheBegin(time.Now().Add(length))
+		read <- got{messages, bytes}
+	}()
+	beside := run.sendsAt5000(b, length)
+	r := <-read
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(alone, "alone-p99-us")
+	b.ReportMetric(beside, "beside-p99-us")
+	b.ReportMetric(beside/alone, "beside/alone")
+	b.ReportMetric(float64(r.messages), "pulled")
+	b.ReportMetric(float64(r.bytes)/1e6/length.Seconds(), "pulled-MB/s")
+}
+
+// coolDown writes every file of a stopped store to the disk and takes its pages out of memory.
+func coolDown(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return dropPages(f)
+	})
+}
+
+// sendsAt5000 returns the 99th percentile of the latency of sends, in microseconds.
+func (b *benchRun) sendsAt5000(tb testing.TB, length time.Duration) float64 {
+	out, err := benchCommand(b.target, []string{"produce", "--rate", "5000", "--connections", "4", "--warmup", "0", "--verify=false",
+		"--duration", length.String()})
+	require.NoError(tb, err)
+	var got struct{ Latency []struct{ P99Us float64 } }
+	require.NoError(tb, json.Unmarshal(out, &got))
+	require.Len(tb, got.Latency, 1)
+	return got.Latency[0].P99Us
+}
+
+// pullFromTheBegin pulls each queue of the topic once, a request at a time, until the time is over or it ends.
+func (b *benchRun) pullFromTheBegin(until time.Time) (messages, bytes int64) {
+	maker := newFrameMaker(codePullMessage, without(pullFields(b.group, b.topic, 0, 0), "queueId", "queueOffset"))
+	var count, size atomic.Int64
+	b.each(benchConns, func(i int, p *pipe) error {
+		var a reply
+		for from := int64(0); time.Now().Before(until); from = a.number("nextBeginOffset") {
+			p.out = maker.append(p.out[:0], firstOpaque, nil, field{name: "queueId", n: int64(i)}, field{name: "queueOffset", n: from})
+			if _, err := p.conn.Write(p.out); err != nil {
+				return err
+			}
+			if err := p.read(&a); err != nil {
+				return err
+			}
+			if a.code != resSuccess {
+				return nil
+			}
+			size.Add(int64(len(a.body)))
+			if err := records(a.body, func([]byte) { count.Add(1) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return count.Load(), size.Load()
+}
