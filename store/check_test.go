@@ -259,8 +259,9 @@ func TestCheckSmallFiles(t *testing.T) {
 		{"table without backup", "config/transactionMetrics", func(b []byte) []byte { return b[:len(b)-2] }, "its backup is good"},
 		{"backup cut off", "config/topics.json.bak", func(b []byte) []byte { return b[:9] }, "only the backup of a good file"},
 		{"own list", "apogee/queues.json", func(b []byte) []byte { return b[:len(b)-1] }, "the next start does without it"},
+		{"own list with a flipped byte", "apogee/queues.json", func(b []byte) []byte { b[len(b)/2] ^= 1; return b }, "the checksum is that of other content"},
 		{"own list longer than a queue", "apogee/queues.json", func(b []byte) []byte {
-			return bytes.Replace(b, []byte(`"FxGo":{"0":`), []byte(`"FxGo":{"0":9`), 1)
+			return bytes.Replace(b[sealBytes:], []byte(`"FxGo":{"0":`), []byte(`"FxGo":{"0":9`), 1)
 		}, "when the server stopped"},
 		{"offset behind the queue", "config/consumerOffset.json", func(b []byte) []byte {
 			return bytes.Replace(b, []byte("\"offsetTable\":{"), []byte("\"offsetTable\":{\"FxFill@new\":{1:99999},"), 1)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,13 +116,13 @@ func (c *checker) readOwn() {
 		if err == nil {
 			switch e.Name() {
 			case "queues.json":
-				err = json.Unmarshal(text, &c.list)
+				err = unseal(text, &c.list)
 			case "deleted.json":
 				err = unseal(text, &c.marks)
 			case "ends.json":
 				err = unseal(text, new(map[string]map[int32]int64))
 			default:
-				err = json.Unmarshal(text, new(any))
+				err = unseal(text, new(any))
 			}
 		}
 		if err != nil {

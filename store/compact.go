@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -275,6 +274,25 @@ type swapPlan struct {
 
 const swapPlanName = "swap.json"
 
+func readSwapPlan(path string) (plan swapPlan, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return plan, wrapFileError(OpRead, path, err)
+	}
+	if err := unseal(text, &plan); err != nil {
+		return swapPlan{}, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	return plan, nil
+}
+
+func (p *swapPlan) write(path string, faults faultFunc) error {
+	text, err := sealed(p)
+	if err != nil {
+		return err
+	}
+	return writeWhole(path, text, faults)
+}
+
 // errSwapping says that a swap has begun and could not be finished.
 var errSwapping = errors.New("compacted files are not in their place yet, the next start puts them there")
 
@@ -288,11 +306,7 @@ func (r *compactionRun) swap(temp string) error {
 		}
 		plan.Files = append(plan.Files, f.base)
 	}
-	text, err := json.Marshal(plan)
-	if err != nil {
-		return err
-	}
-	if err := writeWhole(filepath.Join(temp, swapPlanName), text, c.row.faults); err != nil {
+	if err := plan.write(filepath.Join(temp, swapPlanName), c.row.faults); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -363,13 +377,9 @@ func (cs *compactions) finishSwaps() error {
 		temp := filepath.Dir(path)
 		topic, id := filepath.Base(filepath.Dir(temp)), filepath.Base(temp)
 		logDir, queueDir := filepath.Join(cs.logRoot(), topic, id), filepath.Join(cs.queueRoot(), topic, id)
-		text, err := os.ReadFile(path)
+		plan, err := readSwapPlan(path)
 		if err != nil {
-			return wrapFileError(OpRead, path, err)
-		}
-		var plan swapPlan
-		if err := json.Unmarshal(text, &plan); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+			return err
 		}
 		if !hasEntries(logDir) { // the topic was deleted
 			continue

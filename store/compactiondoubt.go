@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -33,7 +32,7 @@ func (d *compactionDoubts) load(opts *Options) error {
 	if err != nil {
 		return wrapFileError(OpRead, d.path, err)
 	}
-	if err := json.Unmarshal(b, &d.from); err != nil || d.from == nil {
+	if err := unseal(b, &d.from); err != nil || d.from == nil {
 		opts.Logger.Warn("file cannot be read, every record of compaction logs is checked after a kill", "path", d.path, "err", err)
 		d.from, d.unknown, d.changed = make(map[string]int64), true, true
 	}
@@ -92,7 +91,7 @@ func (d *compactionDoubts) save() error {
 	if !d.changed {
 		return nil
 	}
-	b, err := json.Marshal(d.from)
+	b, err := sealed(d.from)
 	if err != nil {
 		return err
 	}

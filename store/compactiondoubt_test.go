@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,7 +75,9 @@ func TestCompactionDoubts(t *testing.T) {
 	text := func() string {
 		b, err := os.ReadFile(path)
 		require.NoError(t, err)
-		return string(b)
+		var text json.RawMessage
+		require.NoError(t, unseal(b, &text))
+		return string(text)
 	}
 	require.JSONEq(t, fmt.Sprintf(`{"%s_0":0}`, compactedTopic), text())
 	h.s.flusher.queues(true)

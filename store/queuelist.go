@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -41,7 +40,7 @@ func readQueueList(dir string) (queueList, error) {
 	if err != nil {
 		return l, wrapFileError(OpRead, queueListPath(dir), err)
 	}
-	if json.Unmarshal(b, &l) != nil {
+	if unseal(b, &l) != nil {
 		return queueList{}, nil
 	}
 	return l, nil
@@ -89,7 +88,7 @@ func (s *Store) listQueues() queueList {
 }
 
 func (l *queueList) write(dir string, faults faultFunc) error {
-	b, err := json.Marshal(l)
+	b, err := sealed(l)
 	if err != nil {
 		return err
 	}

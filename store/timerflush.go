@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/apogee-mq/apogee/codec"
 )
 
 // timerMark says how far the timer is.
@@ -30,6 +28,15 @@ type timerFile struct {
 	// Clean says that the timer was closed at the last mark, and WheelSum is a checksum of the wheel then.
 	Clean    bool   `json:"clean"`
 	WheelSum uint32 `json:"wheelSum"`
+}
+
+// readTimerFile reads timer.json; one that cannot be read is as good as none.
+func readTimerFile(path string) (f timerFile) {
+	b, err := os.ReadFile(path)
+	if err != nil || unseal(b, &f) != nil {
+		return timerFile{}
+	}
+	return f
 }
 
 // Flush makes what Run did last: timer log, wheel, and then timercheck, which says how far they count. It counts no delivery
@@ -91,7 +98,7 @@ func (t *Timer) save(st *timerState, f timerFile) error {
 }
 
 func (t *Timer) saveOwn(f *timerFile) error {
-	text, err := codec.MarshalJSON(f)
+	text, err := sealed(f)
 	if err == nil {
 		err = t.own.save(text)
 	}

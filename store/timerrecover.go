@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -126,11 +125,7 @@ func (t *Timer) openFiles(r *timerRecovery) (err error) {
 
 // readMarks finds out where to go on.
 func (t *Timer) readMarks(r *timerRecovery) error {
-	if b, err := os.ReadFile(t.own.path); err == nil {
-		if json.Unmarshal(b, &r.own) != nil {
-			r.own = timerFile{}
-		}
-	}
+	r.own = readTimerFile(t.own.path)
 	faults := faultFunc(t.opts.Faults)
 	if err := faults.check(OpRead, t.checkPath); err != nil {
 		return err

@@ -1,11 +1,9 @@
 package store
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"time"
 
@@ -161,7 +159,7 @@ type txnFile struct {
 }
 
 func (t *Txn) saveScan(from int64) {
-	b, err := json.Marshal(txnFile{ScanFrom: from})
+	b, err := sealed(txnFile{ScanFrom: from})
 	if err == nil {
 		err = writeWhole(t.path, b, t.store.opts.Faults)
 	}
@@ -172,15 +170,12 @@ func (t *Txn) saveScan(from int64) {
 
 // loadScan returns what saveScan wrote; a file that cannot be read is as good as none.
 func (t *Txn) loadScan() (from int64, ok bool) {
-	b, err := os.ReadFile(t.path)
-	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			t.opts.Logger.Warn("read where decided transactions end", "file", t.path, "error", err)
-		}
-		return 0, false
-	}
 	var f txnFile
-	if json.Unmarshal(b, &f) != nil || f.ScanFrom < 0 {
+	good, err := readSealed(t.path, &f, t.opts.Logger)
+	if err != nil {
+		t.opts.Logger.Warn("read where decided transactions end", "file", t.path, "error", err)
+	}
+	if !good || f.ScanFrom < 0 {
 		return 0, false
 	}
 	return f.ScanFrom, true
