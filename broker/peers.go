@@ -51,7 +51,7 @@ func (p *peers) addr(ctx context.Context, broker string) (string, error) {
 	defer p.mu.Unlock()
 	addr, ok := p.addrs[broker]
 	if age := time.Since(p.asked); age > peersFor || !ok && age > peersRetry {
-		if err := p.askLocked(ctx); err != nil && !ok {
+		if err := p.askLocked(ctx, broker); err != nil && !ok {
 			return "", err
 		}
 		addr, ok = p.addrs[broker]
@@ -62,30 +62,52 @@ func (p *peers) addr(ctx context.Context, broker string) (string, error) {
 	return addr, nil
 }
 
-// askLocked asks the name servers, one after the other, for all brokers.
-func (p *peers) askLocked(ctx context.Context) error {
+// askLocked asks the name servers for all brokers, one after the other until one of them knows want: a broker may be registered at some
+// of them only, for instance while one has just started. What the first one says of a broker counts.
+func (p *peers) askLocked(ctx context.Context, want string) error {
 	err := fmt.Errorf("there is no name server to ask")
-	for _, namesrv := range p.namesrvs() {
-		var answer *codec.Command
-		answer, err = p.call(ctx, namesrv, &codec.Command{Code: codec.GetBrokerClusterInfo, Language: codec.LanguageJava, Version: codec.Version})
-		if err == nil && answer.Code != codec.Success {
-			err = &codec.Refusal{Code: answer.Code, Remark: answer.Remark}
-		}
-		var info codec.ClusterInfo
-		if err == nil {
-			err = codec.UnmarshalJSON(answer.Body, &info)
-		}
-		if err != nil {
-			err = fmt.Errorf("ask name server %s for brokers: %w", namesrv, err)
+	addrs := make(map[string]string)
+	answered := false
+	all := p.namesrvs()
+	for i, namesrv := range all {
+		info, askErr := p.ask(ctx, namesrv)
+		if askErr != nil {
+			err = askErr
 			continue
 		}
-		p.addrs, p.asked = make(map[string]string, len(info.BrokerAddrTable)), time.Now()
+		answered = true
 		for name, b := range info.BrokerAddrTable {
-			if addr := b.BrokerAddrs[0]; addr != "" {
-				p.addrs[name] = addr
+			if addr := b.BrokerAddrs[0]; addr != "" && addrs[name] == "" {
+				addrs[name] = addr
 			}
 		}
-		return nil
+		if addrs[want] != "" && i < len(all)-1 {
+			for name, addr := range p.addrs { // those that were not asked now may know them; forget drops one that does not answer
+				if addrs[name] == "" {
+					addrs[name] = addr
+				}
+			}
+			break
+		}
 	}
-	return err
+	if !answered {
+		return err
+	}
+	p.addrs, p.asked = addrs, time.Now()
+	return nil
+}
+
+func (p *peers) ask(ctx context.Context, namesrv string) (*codec.ClusterInfo, error) {
+	answer, err := p.call(ctx, namesrv, &codec.Command{Code: codec.GetBrokerClusterInfo, Language: codec.LanguageJava, Version: codec.Version})
+	if err == nil && answer.Code != codec.Success {
+		err = &codec.Refusal{Code: answer.Code, Remark: answer.Remark}
+	}
+	info := new(codec.ClusterInfo)
+	if err == nil {
+		err = codec.UnmarshalJSON(answer.Body, info)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask name server %s for brokers: %w", namesrv, err)
+	}
+	return info, nil
 }

@@ -54,6 +54,29 @@ func TestTLSEnforcing(t *testing.T) {
 		text := tail(tg.broker.logPath, logTailBytes)
 		require.Equal(t, 1, strings.Count(text, "no TLS where it is demanded"), text)
 	}
+	requireBenchTLS(t, tg)
+}
+
+// requireBenchTLS runs `apogee bench` against servers that demand TLS.
+func requireBenchTLS(t *testing.T, tg *Target) {
+	t.Helper()
+	bin, err := apogeeBinary()
+	require.NoError(t, err)
+	bench := func(flags ...string) ([]byte, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		return exec.CommandContext(ctx, bin, append([]string{"bench", "produce", "-n", tg.Namesrv(), "--topics", "1", "--queues", "2", "--connections", "2",
+			"--duration", "300ms", "--warmup", "100ms", "--progress", "0"}, flags...)...).CombinedOutput()
+	}
+	out, err := bench("--tls")
+	require.NoError(t, err, "%s", out)
+	_, err = bench()
+	require.Error(t, err)
+	other := filepath.Join(t.TempDir(), "other.pem")
+	require.NoError(t, os.WriteFile(other, []byte("no certificate"), 0o600))
+	out, err = bench("--tlsTrust", other)
+	require.Error(t, err)
+	require.Contains(t, string(out), other)
 }
 
 // requirePlainRefused sends a plain request, which must get no answer.

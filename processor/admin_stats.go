@@ -49,7 +49,7 @@ type daily struct{ puts, gets int64 }
 
 // sample takes a sample, and reports whether ten minutes have gone by. TickClients calls it every 10 s.
 func (s *Stats) sample(now time.Time) (tenMinutes bool) {
-	next := sample{at: now, puts: s.Puts.Load(), found: s.PullsFound.Load(), missed: s.PullsMissed.Load(), transferred: s.Gets.Load()}
+	next := sample{at: now, puts: s.Puts.Load(), found: s.ReadsFound.Load(), missed: s.ReadsMissed.Load(), transferred: s.Gets.Load()}
 	tenMinutes = s.traffic.look(now, counted{calls: next.puts, messages: next.puts}, counted{calls: next.found, messages: next.transferred})
 	h := &s.history
 	h.mu.Lock()

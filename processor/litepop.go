@@ -212,6 +212,7 @@ func (c *litePop) get(t *liteTopic, offset int64, hotOnly bool) (*store.GetResul
 	if err := p.store.Get(&request, got); err != nil {
 		return nil, offset, err
 	}
+	p.stats.read(got.Status)
 	switch got.Status {
 	case store.OffsetTooSmall, store.OffsetOverflowBadly, store.OffsetFoundNull, store.MessageWasRemoving:
 		p.log.Warn("a lite pop continues elsewhere", "topic", t.name, "group", string(c.h.Group), "from", offset, "at", got.NextQueueOffset)
@@ -224,6 +225,7 @@ func (c *litePop) get(t *liteTopic, offset int64, hotOnly bool) (*store.GetResul
 		if err := p.store.Get(&request, got); err != nil {
 			return nil, offset, err
 		}
+		p.stats.read(got.Status)
 	}
 	return got, offset, nil
 }

@@ -138,6 +138,7 @@ func (c *popCall) peekQueue(queueOffset int64, topic string, queueID int32) erro
 	if err != nil {
 		return err
 	}
+	p.stats.read(got.Status)
 	c.rest += max(got.MaxQueueOffset-got.NextQueueOffset, 0)
 	if got.Count == 0 {
 		got.Release()

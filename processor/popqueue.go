@@ -111,6 +111,7 @@ func (c *popCall) get(q *store.PopQueue, name []byte, topic string, queueID int3
 	began := p.stats.getTimes.begin()
 	err := p.store.Get(&request, got)
 	if err == nil {
+		p.stats.read(got.Status)
 		switch got.Status {
 		case store.OffsetTooSmall, store.OffsetOverflowBadly, store.OffsetFoundNull:
 			p.log.Warn("a pop continues elsewhere", "topic", topic, "queue", queueID, "group", string(c.h.Group), "from", offset, "at", got.NextQueueOffset)
@@ -119,7 +120,9 @@ func (c *popCall) get(q *store.PopQueue, name []byte, topic string, queueID int3
 				q.Skip(offset)
 				request.QueueOffset = offset
 				got.Release()
-				err = p.store.Get(&request, got)
+				if err = p.store.Get(&request, got); err == nil {
+					p.stats.read(got.Status)
+				}
 			}
 		}
 	}

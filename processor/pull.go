@@ -128,6 +128,7 @@ func (c *pullCall) read(conn remoting.Conn, code int32, hotOnly bool) (respCode 
 		return 0, "", p.getError(err)
 	}
 	c.held = true
+	p.stats.read(c.got.Status)
 	c.fill(c.got.NextQueueOffset, c.got.MinQueueOffset, c.got.MaxQueueOffset)
 	p.offsets.CommitPull(h.Group, h.Topic, h.QueueID, c.got.NextQueueOffset)
 	respCode = pullCode(c.got.Status, h.QueueOffset)
@@ -162,7 +163,6 @@ func (c *pullCall) fill(next, least, most int64) {
 // answer fills the response. The call owns it from here on, until its bytes have left.
 func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string) *codec.Command {
 	resp.Remark, resp.Header, resp.Owner = remark, &c.resp, c
-	stats := &c.p.stats
 	if resp.Code == codec.Success && !conn.Writable() {
 		resp.Code, resp.Remark = codec.PullRetryImmediately, remarkUnread
 		if c.resp.NextBeginOffset = c.h.QueueOffset; c.static.detail != nil {
@@ -170,17 +170,14 @@ func (c *pullCall) answer(conn remoting.Conn, resp *codec.Command, remark string
 		}
 	}
 	if resp.Code != codec.Success {
-		stats.PullsMissed.Add(1)
 		return resp
 	}
 	if c.elsewhere != nil {
 		resp.Body, c.elsewhere = c.elsewhere, nil
-		stats.PullsFound.Add(1)
 		return resp
 	}
 	resp.Parts = append(resp.Parts, c.got.Parts...)
-	stats.PullsFound.Add(1)
-	stats.get(c.q.Topic, c.h.Group, int64(c.got.Count), int64(c.got.Bytes))
+	c.p.stats.get(c.q.Topic, c.h.Group, int64(c.got.Count), int64(c.got.Bytes))
 	return resp
 }
 

@@ -18,8 +18,9 @@ type Stats struct {
 	// Gets and GetBytes are messages and their record bytes sent to consumers.
 	_              [64]byte // the two groups are written by different goroutines
 	Gets, GetBytes atomic.Int64
-	// PullsFound and PullsMissed are pull requests that were answered with messages, or without.
-	PullsFound, PullsMissed atomic.Int64
+	// ReadsFound and ReadsMissed are reads of queues for pulls and pops that found messages, or none. A parked pull that is looked at
+	// again reads again. Apache: StoreStatsService.getMessageTimesTotalFound, getMessageTimesTotalMiss.
+	ReadsFound, ReadsMissed atomic.Int64
 	// getTimes is how long reads for pulls take.
 	getTimes latencies
 	// Pops and PopsMissed are pops that were answered with messages, or without. Acks are messages acknowledged, PopsRevived ones that
@@ -83,4 +84,13 @@ func (p *Processor) CountDelayed(topic string, recordBytes int64) {
 // CountTimed counts a message that the timer delivered. Apache: TimerMessageStore.doPut.
 func (p *Processor) CountTimed(topic string, recordBytes int64) {
 	p.stats.put(topic, kindFinal, 1, recordBytes)
+}
+
+// read counts a read of a queue.
+func (s *Stats) read(status store.GetStatus) {
+	if status == store.Found {
+		s.ReadsFound.Add(1)
+	} else {
+		s.ReadsMissed.Add(1)
+	}
 }

@@ -239,6 +239,24 @@ func (t *TLS) Dial(dial DialFunc) DialFunc {
 	}
 }
 
+// ClientTLS is what a tool's command line says of TLS: on takes any certificate of the server, trust only those that a certificate of
+// that file is or has signed.
+func ClientTLS(on bool, trust string) (settings TLSSettings, err error) {
+	given := map[string]string{}
+	if on || trust != "" {
+		given["tls.enable"] = "true"
+	}
+	if trust != "" {
+		given["tls.test.mode.enable"], given["tls.client.authServer"], given["tls.client.trustCertPath"] = "false", "true", trust
+	}
+	for key, value := range given {
+		if err := settings.Set(key, value); err != nil {
+			return settings, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return settings, nil
+}
+
 // UseTLS has the client use TLS when the settings say so: a tool's, which has no server and no configuration file.
 func (o *ClientOptions) UseTLS(settings TLSSettings) error {
 	opts, err := settings.Options()

@@ -50,7 +50,7 @@ func families() []family {
 		{"Name servers", namesrvCommands()},
 		{"Controllers and containers", slices.Concat(controllerCommands(), containerCommands())},
 		{"Users and their rights", slices.Concat(userCommands(), aclCommands())},
-		{"Consumer groups and clients", slices.Concat(groupCommands(), consumerCommands(), offsetCommands())},
+		{"Consumer groups and clients", slices.Concat(groupCommands(), consumerCommands(), offsetCommands(), monitorCommands())},
 		{"Messages", slices.Concat(messageCommands(), queryCommands(), printCommands(), compactionLogCommands(), traceCommands())},
 		{"Exports", exportCommands()},
 	}

@@ -49,6 +49,8 @@ type load struct {
 	spread  string
 	pid     int
 	keys    [2]string // access key and secret key; nothing is signed without
+	tls     bool
+	trust   string // file of certificates
 	dial    remoting.DialFunc
 
 	out, progress io.Writer
@@ -71,7 +73,7 @@ func Command(failed func(error) error) *cobra.Command {
 
 Latency of a closed loop (no --rate) is from the writing of a request to its answer. With --rate messages are due at fixed
 times whatever the server does, and latency counts from when a message was due, so that a stall is paid by all that were due
-in it. Connections use TLS where Apache's tools would: with -Dtls.enable=true in JAVA_OPT.
+in it. Connections use TLS with --tls or --tlsTrust, or where Apache's tools would: with -Dtls.enable=true in JAVA_OPT.
 
 Every run makes topics of its own unless --topic names one that exists; they stay until they are deleted.`,
 		Args: cobra.NoArgs,
@@ -131,6 +133,8 @@ func workload(name, short string, failed func(error) error, run func(*load, cont
 	f.IntVar(&l.pid, "pid", 0, "process of the server on this machine, whose CPU time and memory are shown (Linux)")
 	f.StringVar(&l.keys[0], "accessKey", os.Getenv("APOGEE_ACCESS_KEY"), "user to sign requests for")
 	f.StringVar(&l.keys[1], "secretKey", "", "the user's secret; better in the environment as APOGEE_SECRET_KEY")
+	f.BoolVar(&l.tls, "tls", false, "use TLS, with any certificate of the server")
+	f.StringVar(&l.trust, "tlsTrust", "", "use TLS and check the server's certificate with the authorities in this file")
 	more(l, cmd)
 	return cmd
 }
@@ -151,10 +155,14 @@ func endToEndFlags(l *load, cmd *cobra.Command) {
 	cmd.Flags().IntVar(&l.groups, "groups", 1, "consumer groups that each get every message")
 }
 
-// useTLS has connections use TLS when JAVA_OPT or the file of tls.config.file ask for it, as Apache's tools do.
+// useTLS has connections use TLS when the flags, JAVA_OPT or the file of tls.config.file ask for it.
 func (l *load) useTLS() error {
+	settings, err := remoting.ClientTLS(l.tls, l.trust)
+	if err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
 	opts := remoting.DefaultClientOptions()
-	if err := opts.UseTLS(remoting.TLSSettings{}); err != nil {
+	if err := opts.UseTLS(settings); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
 	l.dial = opts.Dial
