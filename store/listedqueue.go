@@ -101,7 +101,9 @@ func (q *queue) endsAt(base, size, end, phys, queueMax int64) (ok, empty bool) {
 	}
 	width := q.kind.entryBytes()
 	from := end - width - base
-	b := make([]byte, min(roundUp(from+width, 4096), size)-from)
+	piece := q.all.piece() // with 100,000 queues, a buffer for each would be more than all that stays
+	defer q.all.pieces.Put(piece)
+	b := (*piece)[:min(roundUp(from+width, 4096), size)-from]
 	got, length, more, err := readTail(path, b, from)
 	if err != nil || length != size || got < width {
 		return false, false

@@ -100,10 +100,14 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 		return q
 	}
 	q := qs.newQueue(queueKey{topic, id}, kind)
-	next := map[queueKey]*queue{{topic, id}: q}
+	var next map[queueKey]*queue
 	if m := sh.m.Load(); m != nil {
+		next = make(map[queueKey]*queue, len(*m)+1)
 		maps.Copy(next, *m)
+	} else {
+		next = make(map[queueKey]*queue, 1)
 	}
+	next[queueKey{topic, id}] = q
 	sh.m.Store(&next)
 	return q
 }
