@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -193,4 +194,10 @@ func (c *Config) Dir(storeRoot string) string {
 		return c.Path
 	}
 	return filepath.Join(storeRoot, "apogee")
+}
+
+// OpenToOthers reports whether other machines can reach what listens on an address.
+func OpenToOthers(bind string) bool {
+	ip, err := netip.ParseAddr(bind)
+	return bind != "localhost" && (err != nil || !ip.IsLoopback())
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/apogee-mq/apogee/auth"
@@ -29,7 +28,7 @@ func (b *Broker) openGuard(cfg Config) (err error) {
 	if cfg.OnGuard != nil {
 		cfg.OnGuard(b.guard)
 	}
-	if !cfg.Auth.On() && openToOthers(cfg.BindAddress) {
+	if !cfg.Auth.On() && auth.OpenToOthers(cfg.BindAddress) {
 		b.log.Warn("anybody who reaches this broker may administer it: neither aclEnable nor authenticationEnabled is set", "bindAddress", cfg.BindAddress)
 	}
 	return nil
@@ -58,10 +57,4 @@ func (b *Broker) guarded(entries []remoting.Entry) []remoting.Entry {
 		}
 	}
 	return entries
-}
-
-// openToOthers reports whether other machines can reach what listens on an address.
-func openToOthers(bind string) bool {
-	ip, err := netip.ParseAddr(bind)
-	return bind != "localhost" && (err != nil || !ip.IsLoopback())
 }

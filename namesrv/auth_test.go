@@ -1,10 +1,15 @@
 package namesrv
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/apogee-mq/apogee/auth"
@@ -45,6 +50,7 @@ func TestUsersOfANameServer(t *testing.T) {
 	p.refused(codec.NoPermission, "username cannot be null.", codec.GetRouteInfoByTopic, map[string]string{"topic": "T"}, nil)
 	p.refused(codec.NoPermission, "username cannot be null.", codec.PutKVConfig, map[string]string{"namespace": "N", "key": "k", "value": "v"}, nil)
 	p.ok(ask(codec.PutKVConfig, map[string]string{"namespace": "N", "key": "k", "value": "v"}, nil))
+	require.Equal(t, 2.0, denials(t, s))
 
 	p.ok(ask(codec.AuthCreateUser, map[string]string{"username": "reader"}, []byte(`{"password":"secret12"}`)))
 	p.refused(codec.NoPermission, "User:reader has no permission to access Cluster:DefaultCluster from 127.0.0.1, no matched policies.", codec.UpdateNamesrvConfig,
@@ -62,4 +68,37 @@ func TestUsersOfANameServer(t *testing.T) {
 	require.True(t, again.Auth.Authentication && again.Auth.Authorization)
 	require.Equal(t, opts.Auth, again.Auth)
 	require.False(t, again.EnableTopicList)
+}
+
+// denials adds up what the metrics say was refused.
+func denials(t *testing.T, s *Server) (sum float64) {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(s.Collector()))
+	got, err := registry.Gather()
+	require.NoError(t, err)
+	for _, f := range got {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "apogee_namesrv_auth_denied_total" {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// A name server that anybody may administer says so, unless only this machine reaches it.
+func TestOpenAdministrationIsSaid(t *testing.T) {
+	t.Parallel()
+	for bind, want := range map[string]bool{"127.0.0.1": false, "localhost": false, "0.0.0.0": true} {
+		var text bytes.Buffer
+		opts := options(t)
+		opts.BindAddress, opts.Logger = bind, slog.New(slog.NewTextHandler(&text, nil))
+		s, err := Open(opts)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(context.Background(), waitAtMost)
+		require.NoError(t, s.Close(ctx))
+		cancel()
+		require.Equal(t, want, strings.Contains(text.String(), "may administer it"), bind)
+	}
 }

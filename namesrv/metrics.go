@@ -27,6 +27,7 @@ var families = []struct{ name, labels, help string }{
 	{"apogee_namesrv_rejected_requests_total", "cause", "Requests refused at the door"},
 	{"apogee_namesrv_closed_connections_total", "cause", "Connections closed by the name server, or not taken"},
 	{"apogee_namesrv_tls_handshakes_total", "result", "Handshakes of TLS that were done or failed"},
+	{"apogee_namesrv_auth_denied_total", "cause", "Requests refused for want of a user, a signature or a right"},
 	{"apogee_namesrv_rpc_latency_milliseconds", "request_code response_code", "From the arrival of requests to their answers"},
 }
 
@@ -77,6 +78,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter("apogee_namesrv_tls_handshakes_total", r.TLSConns, "done")
 	counter("apogee_namesrv_tls_handshakes_total", r.TLSFailed, "failed")
+	c.s.guard.Denied(func(cause string, n int64) { counter("apogee_namesrv_auth_denied_total", n, cause) })
 	c.calls(ch)
 }
 

@@ -107,6 +107,9 @@ func (s *Server) openGuard() (err error) {
 		dir = filepath.Join(filepath.Dir(s.opts.KVConfigPath), "apogee")
 	}
 	s.guard, err = auth.Open(auth.Options{Config: s.opts.Auth, Cluster: s.opts.Cluster, Dir: dir, Logger: s.log, Now: s.now})
+	if err == nil && !s.opts.Auth.On() && s.opts.Check == nil && auth.OpenToOthers(s.opts.BindAddress) {
+		s.log.Warn("anybody who reaches this name server may administer it: neither aclEnable nor authenticationEnabled is set", "bindAddress", s.opts.BindAddress)
+	}
 	return err
 }
 

@@ -105,7 +105,7 @@ func (o *Offsets) Forget(group, topic string) {
 	if g == nil {
 		return
 	}
-	delete(s.groups, string(s.key))
+	s.removeLocked(string(s.key), g)
 	o.entries.Add(-int64(len(g.queues)))
 	for _, q := range g.queues {
 		if q.reset != noOffset {

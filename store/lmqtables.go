@@ -90,7 +90,7 @@ func (o *Offsets) fillLMQ(offsets map[string]int64) {
 	for key, queueOffset := range offsets {
 		topic, group, _ := strings.Cut(key, string(groupSeparator))
 		g := &groupOffsets{topic: topic, group: group, queues: map[int32]queueOffsets{lmqQueueID: {queueOffset, noOffset, noOffset}}}
-		o.shard([]byte(group), []byte(topic)).groups[topic+string(groupSeparator)+group] = g
+		o.shard([]byte(group), []byte(topic)).addLocked(topic+string(groupSeparator)+group, g)
 		o.entries.Add(1)
 	}
 }

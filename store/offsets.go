@@ -63,13 +63,16 @@ type offsetShard struct {
 	mu     sync.Mutex
 	key    []byte // scratch, so that a lookup need not build a string
 	groups map[string]*groupOffsets
-	_      [24]byte // a cache line a shard
+	offsetIndex
+	_ [8]byte // a cache line a shard
 }
 
 // groupOffsets are the offsets of a group in one topic.
 type groupOffsets struct {
 	topic, group string
 	queues       map[int32]queueOffsets
+	// inGroup and inTopic are the places in the lists of the index.
+	inGroup, inTopic int
 }
 
 // queueOffsets are a group's offsets in one queue, each noOffset when it is not there.
@@ -108,6 +111,7 @@ func newOffsets(path string, opts OffsetsOptions) *Offsets {
 	o := &Offsets{opts: opts, file: newJSONFile(path, opts.TableOptions), seed: maphash.MakeSeed()}
 	for i := range o.shards {
 		o.shards[i].groups = make(map[string]*groupOffsets)
+		o.shards[i].offsetIndex = offsetIndex{make(map[string][]*groupOffsets), make(map[string][]*groupOffsets)}
 	}
 	o.version.Store(&codec.DataVersion{TimestampMs: opts.Now().UnixMilli()})
 	return o
@@ -123,7 +127,7 @@ func (o *Offsets) fill(stored *offsetFile) {
 			g.queues[queueID] = queueOffsets{queueOffset, noOffset, noOffset}
 		}
 		// A key without a separator comes back with one; Java knows no such key.
-		o.shard([]byte(group), []byte(topic)).groups[topic+string(groupSeparator)+group] = g
+		o.shard([]byte(group), []byte(topic)).addLocked(topic+string(groupSeparator)+group, g)
 		o.entries.Add(int64(len(queues)))
 	}
 	o.fillLMQ(stored.LMQOffsets)
@@ -196,7 +200,7 @@ func (o *Offsets) update(group, topic []byte, queueID int32, change func(q queue
 	}
 	if g == nil {
 		g = &groupOffsets{topic: string(topic), group: string(group), queues: make(map[int32]queueOffsets)}
-		s.groups[string(s.key)] = g
+		s.addLocked(string(s.key), g)
 	}
 	g.queues[queueID] = change(q, value)
 	if !known {
@@ -397,7 +401,7 @@ func (o *Offsets) each(fn func(g *groupOffsets) (keep bool)) {
 			if fn(g) {
 				continue
 			}
-			delete(s.groups, key)
+			s.removeLocked(key, g)
 			o.entries.Add(-int64(len(g.queues)))
 			for _, q := range g.queues {
 				if q.reset != noOffset {
@@ -408,34 +412,6 @@ func (o *Offsets) each(fn func(g *groupOffsets) (keep bool)) {
 		}
 		s.mu.Unlock()
 	}
-}
-
-// TopicsOf returns the topics that a group has committed offsets of, in alphabetical order. Apache:
-// ConsumerOffsetManager.whichTopicByConsumer.
-func (o *Offsets) TopicsOf(group string) []string {
-	var topics []string
-	o.each(func(g *groupOffsets) bool {
-		if g.group == group && g.any() {
-			topics = append(topics, g.topic)
-		}
-		return true
-	})
-	slices.Sort(topics)
-	return topics
-}
-
-// GroupsOf returns the groups that have committed offsets of a topic, in alphabetical order. Apache:
-// ConsumerOffsetManager.whichGroupByTopic.
-func (o *Offsets) GroupsOf(topic string) []string {
-	var groups []string
-	o.each(func(g *groupOffsets) bool {
-		if g.topic == topic && isGroup(g.group) && g.any() {
-			groups = append(groups, g.group)
-		}
-		return true
-	})
-	slices.Sort(groups)
-	return groups
 }
 
 // Clone gives dst the committed offsets of src in a topic in place of its own. Apache:
