@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"net/netip"
 )
@@ -292,7 +291,7 @@ func PosReconsumeTimes(sysFlag int32) int {
 func PosBody(sysFlag int32) int { return PosReconsumeTimes(sysFlag) + 12 }
 
 // BodyCRC returns the checksum of a body as it is stored: CRC-32 (IEEE) without the sign bit. Apache: UtilAll.crc32.
-func BodyCRC(body []byte) uint32 { return crc32.ChecksumIEEE(body) & math.MaxInt32 }
+func BodyCRC(body []byte) uint32 { return checksum(body) & math.MaxInt32 }
 
 // AppendHost writes a host as a message holds it, 20 bytes with v6 and else 8. An address that does not fit, and none,
 // is written as zeros.

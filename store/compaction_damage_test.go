@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -315,7 +316,7 @@ func TestDamagedCompactionRecord(t *testing.T) {
 	t.Run("nowhere else", func(t *testing.T) {
 		t.Parallel()
 		o := compactionOptions(t, t.TempDir())
-		o.SegmentBytes = 16 << 10
+		o.SegmentBytes, o.FlushInterval, o.QueueFlushInterval = 16<<10, time.Hour, time.Hour // the test flushes
 		said := new(lockedBuffer)
 		o.Logger = slog.New(slog.NewTextHandler(said, nil))
 		s := openTestStore(t, o)
