@@ -50,7 +50,8 @@ type Options struct {
 	// MaxConnCalls is the number of server-to-client requests that may wait for an answer on one connection. The default is 1,024.
 	MaxConnCalls int
 
-	// Workers and Queue are the goroutines of each pool and the requests that may wait for one.
+	// Workers and Queue are the goroutines of each pool and the requests that may wait for one. PoolClient has many by default: the
+	// heartbeat of a group that is new waits until the name servers know its retry topic, and nobody shall wait behind it.
 	Workers [poolKinds]int
 	Queue   [poolKinds]int
 	// MaxWait is how long a request may wait for a worker before it is answered SYSTEM_BUSY instead of being run; 0 is for ever.
@@ -101,7 +102,7 @@ func DefaultOptions() Options {
 		MaxInflightBytes:     256 << 20,
 		MaxConnInflightBytes: 64 << 20,
 		MaxConnCalls:         1024,
-		Workers:              [poolKinds]int{PoolSend: max(2, procs), PoolPull: max(4, 2*procs), PoolClient: max(2, procs), PoolAdmin: max(16, 2*procs)},
+		Workers:              [poolKinds]int{PoolSend: max(2, procs), PoolPull: max(4, 2*procs), PoolClient: 128, PoolAdmin: max(16, 2*procs)},
 		Queue:                [poolKinds]int{PoolSend: 10000, PoolPull: 100000, PoolClient: 50000, PoolAdmin: 10000},
 		MaxWait: [poolKinds]time.Duration{PoolSend: 200 * time.Millisecond, PoolPull: 5 * time.Second,
 			PoolClient: 31 * time.Second, PoolAdmin: 5 * time.Second},
