@@ -170,7 +170,7 @@ func TestCompactionCrashPowerCut(t *testing.T) {
 		h.open()
 		h.check()
 		require.NoError(t, h.s.Close())
-	})
+	}, 157, 175, 314, 846, 958)
 }
 
 // compactionFates are what a power cut may take from compaction files.

@@ -15,8 +15,8 @@ import (
 func (c *compactionLog) healLocked(f *compactionFile, at int) error {
 	logger := c.all.opts.Logger
 	logger.Warn("compaction queue file does not fit its records, it is made anew", "path", f.queue.path, "pos", at*batchEntryBytes)
-	inLog := c.q.minOffset(c.all.log.minPhys())
-	inQueue := c.q.max.Load()
+	inLog, inQueue := c.inLog()
+	again := int64(-1) // queue offset from which on the commit log has what is damaged here
 	last := c.lastBefore(f)
 	before := f.entries
 	n, pos := 0, int64(0)
@@ -32,7 +32,16 @@ func (c *compactionLog) healLocked(f *compactionFile, at int) error {
 		}
 		if err != nil {
 			skip, found := c.all.log.resync(f.log, pos, f.log.size)
-			if !found || last+1 >= inLog && last+1 < inQueue {
+			behind := inQueue
+			if found {
+				_, _ = readRecord(f.log, pos+skip, f.log.size, true, &m) // resync has
+				behind = min(m.QueueOffset, inQueue)
+			}
+			if lost := max(last+1, inLog); lost < behind {
+				again = lost
+				break
+			}
+			if !found {
 				break
 			}
 			logger.Error("compaction log is damaged, what lies there is lost",
@@ -73,7 +82,22 @@ func (c *compactionLog) healLocked(f *compactionFile, at int) error {
 	if err := f.queue.zeroFrom(used); err != nil {
 		return err
 	}
-	return c.copyAgainLocked(f, before > n || f.torn(), inLog, inQueue)
+	if after := last + 1; again < 0 && after >= inLog && after < inQueue {
+		again = after // the records ended before the entries did
+	}
+	return c.copyAgainLocked(f, before > n || f.torn(), again)
+}
+
+// inLog are the queue offsets that the commit log has records of: from the first entry that is not blank, for a record that a power
+// cut took from the log and not from here, up to the queue's end.
+func (c *compactionLog) inLog() (from, to int64) {
+	from, to = c.q.minOffset(c.all.log.minPhys()), c.q.max.Load()
+	for ; from < to; from++ {
+		if e, ok := c.q.entry(from); ok && e.size != blankEntrySize {
+			break
+		}
+	}
+	return from, to
 }
 
 // lastBefore is the queue offset of the last record before f, -1 for none.
@@ -91,8 +115,8 @@ func (c *compactionLog) lastBefore(f *compactionFile) int64 {
 }
 
 // copyAgainLocked cuts the log off behind a mapped file that lacks records, when the commit log has them and all after
-// them: catchUp copies them.
-func (c *compactionLog) copyAgainLocked(f *compactionFile, lacks bool, inLog, inQueue int64) error {
+// them, from again on: catchUp copies them. -1 says that it does not.
+func (c *compactionLog) copyAgainLocked(f *compactionFile, lacks bool, again int64) error {
 	from := c.lastBefore(f) + 1
 	if f.entries > 0 {
 		from = f.last + 1
@@ -100,7 +124,7 @@ func (c *compactionLog) copyAgainLocked(f *compactionFile, lacks bool, inLog, in
 	switch {
 	case !lacks:
 		return nil
-	case from < inLog || from >= inQueue:
+	case again < 0:
 		c.all.opts.Logger.Error("compaction log lacks records that the commit log does not have either",
 			"topic", c.q.topic, "queue", c.q.id, "path", f.log.path, "pos", f.end, "from", from)
 		if f != c.row.files[len(c.row.files)-1] {
@@ -108,7 +132,7 @@ func (c *compactionLog) copyAgainLocked(f *compactionFile, lacks bool, inLog, in
 		}
 		return f.cutBehind(true)
 	}
-	if err := c.cutLocked(from); err != nil {
+	if err := c.cutLocked(again); err != nil {
 		return err
 	}
 	if _, c.next = c.boundsLocked(); c.all.running && !c.behind {

@@ -76,7 +76,7 @@ func (f *compactionFile) firstBadRecord(from int) int {
 // left it out, and the commit log has it. A file whose name did not reach the disk leaves such a hole.
 func (c *compactionLog) firstHole(f *compactionFile, from int) (missing int64, ok bool) {
 	compacted := c.all.positions.get(c.q.topic, c.q.id)
-	inLog, inQueue := c.q.minOffset(c.all.log.minPhys()), c.q.max.Load()
+	inLog, inQueue := c.inLog()
 	last := c.lastBefore(f)
 	if from > 0 && from <= f.entries {
 		last = f.entry(from - 1).queueOffset

@@ -21,8 +21,9 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
-// eachCrashSeed makes n histories; STORE_CRASH_SEEDS says otherwise, STORE_CRASH_SEED runs one.
-func eachCrashSeed(t *testing.T, n int, run func(t *testing.T, seed uint64)) {
+// eachCrashSeed makes n histories and those of seeds that once found something; STORE_CRASH_SEEDS says how many otherwise,
+// STORE_CRASH_SEED runs one.
+func eachCrashSeed(t *testing.T, n int, run func(t *testing.T, seed uint64), also ...uint64) {
 	if v := os.Getenv("STORE_CRASH_SEEDS"); v != "" {
 		var err error
 		n, err = strconv.Atoi(v)
@@ -34,7 +35,11 @@ func eachCrashSeed(t *testing.T, n int, run func(t *testing.T, seed uint64)) {
 		run(t, seed)
 		return
 	}
+	seeds := slices.DeleteFunc(also, func(seed uint64) bool { return seed < uint64(n) })
 	for seed := range uint64(n) {
+		seeds = append(seeds, seed)
+	}
+	for _, seed := range seeds {
 		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { run(t, seed) }) {
 			t.Errorf("to repeat: STORE_CRASH_SEED=%d go test -run '%s'", seed, t.Name())
 		}
@@ -372,7 +377,7 @@ func TestCrashPowerCut(t *testing.T) {
 		h.open()
 		h.check()
 		require.NoError(t, h.s.Close())
-	})
+	}, 768)
 }
 
 // queueFate is what a power cut may take from a queue file.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -139,7 +140,58 @@ func (r *recovery) loadMarked() (bool, error) {
 		return false, nil
 	}
 	r.from, r.lastAt, r.listed = l.End, l.LastAt, true
-	return true, r.takeList(keys, l.End)
+	if err := r.takeList(keys, l.End); err != nil || onlyKilled(r.s.opts.Dir, r.stamp) {
+		return true, err
+	}
+	return true, r.dropUnlisted()
+}
+
+// dropUnlisted removes what is on disk of queues that the list does not have. They were made after it, so the scan makes them again
+// as far as the log has them. An entry that a power cut left of a record that it took would seem right once the log has grown up to
+// there.
+func (r *recovery) dropUnlisted() error {
+	for _, kind := range kinds {
+		root := r.s.queues.rootOf(kind)
+		topics, err := os.ReadDir(root)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return wrapFileError(OpRead, root, err)
+		}
+		err = inParallel(topics, func(topic os.DirEntry) error {
+			if !topic.IsDir() || checkTopic(topic.Name()) != nil {
+				return nil
+			}
+			return r.dropUnlistedOf(kind, topic.Name())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) dropUnlistedOf(kind queueKind, topic string) error {
+	dir := filepath.Join(r.s.queues.rootOf(kind), topic)
+	ids, err := os.ReadDir(dir)
+	if err != nil {
+		return wrapFileError(OpRead, dir, err)
+	}
+	for _, d := range ids {
+		id, err := strconv.ParseInt(d.Name(), 10, 32)
+		if err != nil || strconv.Itoa(int(id)) != d.Name() {
+			continue
+		}
+		if q := r.s.queues.find(topic, int32(id)); q != nil && q.kind == kind {
+			continue
+		}
+		path := filepath.Join(dir, d.Name())
+		r.s.opts.Logger.Info("queue is newer than the list, it is made anew from the log", "path", path)
+		for _, path := range []string{path, filepath.Join(r.s.opts.Dir, extFolder, topic, d.Name())} {
+			if err := os.RemoveAll(path); err != nil {
+				return wrapFileError(OpRemove, path, err)
+			}
+		}
+	}
+	return nil
 }
 
 // keys are the queues that have files; false when the list cannot be right.
