@@ -2,9 +2,7 @@ package compat
 
 import (
 	"encoding/json"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -41,7 +39,7 @@ func measureColdReads(b *testing.B, kind Kind) {
 	}
 	run.load(size/1200, 1024, "")
 	tg.StopBroker(b)
-	require.NoError(b, coolDown(tg.StorePath()))
+	require.NoError(b, eachSynced(tg.StorePath(), dropPages))
 	tg.StartBroker(b)
 
 	const length = 4 * time.Second
@@ -61,24 +59,6 @@ func measureColdReads(b *testing.B, kind Kind) {
 	b.ReportMetric(beside/alone, "beside/alone")
 	b.ReportMetric(float64(r.messages), "pulled")
 	b.ReportMetric(float64(r.bytes)/1e6/length.Seconds(), "pulled-MB/s")
-}
-
-// coolDown writes every file of a stopped store to the disk and takes its pages out of memory.
-func coolDown(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := f.Sync(); err != nil {
-			return err
-		}
-		return dropPages(f)
-	})
 }
 
 // sendsAt5000 returns the 99th percentile of the latency of sends, in microseconds.

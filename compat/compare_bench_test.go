@@ -18,7 +18,7 @@ import (
 )
 
 // BenchmarkCompare runs `apogee bench` against our server and Apache's, in turn, and writes the medians of all rounds as a table,
-// plots and JSON into APOGEE_COMPARE_DIR. APOGEE_BENCH_ROUNDS (3) and APOGEE_BENCH_SECONDS (5) are its length: about 5 minutes a
+// plots and JSON into APOGEE_COMPARE_DIR. APOGEE_BENCH_ROUNDS (3) and APOGEE_BENCH_SECONDS (5) are its length: about 9 minutes a
 // round. Each round starts both servers afresh on empty stores, Apache's first in every second one; the server is held to core 0, the
 // load to the others, and is warmed up by both kinds of work first, so that the JVM has compiled what it will compile. A round in which an acknowledged message is missing fails.
 func BenchmarkCompare(b *testing.B) {

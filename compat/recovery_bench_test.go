@@ -186,23 +186,30 @@ func (e *recoveryEstate) copy(b *testing.B, from, to string, wanted func(name st
 func (e *recoveryEstate) pages(b *testing.B) {
 	cold := os.Getenv("RECOVERY_COLD") != ""
 	for _, dir := range []string{e.kept, e.tg.StorePath()} {
-		require.NoError(b, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			f, err := os.OpenFile(path, os.O_RDWR, 0)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			if err := f.Sync(); err != nil {
-				return err
-			}
+		require.NoError(b, eachSynced(dir, func(f *os.File) error {
 			if cold || dir == e.kept {
 				return dropPages(f)
 			}
-			_, err = io.Copy(io.Discard, f)
+			_, err := io.Copy(io.Discard, f)
 			return err
 		}))
 	}
+}
+
+// eachSynced writes every file of a stopped store to the disk and then calls fn with it.
+func eachSynced(dir string, fn func(f *os.File) error) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return fn(f)
+	})
 }

@@ -89,18 +89,11 @@ func (s *Server) keep(ctx context.Context) {
 	if !s.keeper.on {
 		return
 	}
-	timer := time.NewTimer(s.settings.Load().ScanInterval)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	s.everyScan(ctx, func() time.Duration {
 		began := time.Now()
 		s.saveRoutes()
-		timer.Reset(max(s.settings.Load().ScanInterval, keeperShare*time.Since(began)))
-	}
+		return keeperShare * time.Since(began)
+	})
 }
 
 // closeKeeper writes what is not written yet. Nothing is written afterwards: the end of connections takes brokers out.

@@ -161,6 +161,14 @@ func (s *Server) takeOut(ctx context.Context) {
 
 // scan takes out brokers that have been silent for too long.
 func (s *Server) scan(ctx context.Context) {
+	s.everyScan(ctx, func() time.Duration {
+		s.expire()
+		return 0
+	})
+}
+
+// everyScan calls work with a pause of the scan interval, as it is then, before each call; of more when work asks for more.
+func (s *Server) everyScan(ctx context.Context, work func() (least time.Duration)) {
 	timer := time.NewTimer(s.settings.Load().ScanInterval)
 	defer timer.Stop()
 	for {
@@ -169,8 +177,8 @@ func (s *Server) scan(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		s.expire()
-		timer.Reset(s.settings.Load().ScanInterval)
+		least := work()
+		timer.Reset(max(s.settings.Load().ScanInterval, least))
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -75,9 +74,8 @@ func (cs *compactions) find() error {
 				return wrapFileError(OpRead, filepath.Join(root, t.Name()), err)
 			}
 			for _, d := range ids {
-				id, err := strconv.ParseInt(d.Name(), 10, 32)
-				if err == nil && id >= 0 && d.IsDir() && strconv.Itoa(int(id)) == d.Name() {
-					cs.queues.findOrCreate(t.Name(), int32(id))
+				if id, ok := queueIDOf(d); ok {
+					cs.queues.findOrCreate(t.Name(), id)
 				}
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -147,8 +146,8 @@ func (l *layout) readQueues(kind queueKind, into map[queueKey]*queueSpans) error
 			return err
 		}
 		for _, d := range ids {
-			id, err := strconv.ParseInt(d.Name(), 10, 32)
-			if err != nil || id < 0 || !d.IsDir() || strconv.Itoa(int(id)) != d.Name() {
+			id, ok := queueIDOf(d)
+			if !ok {
 				l.strange = append(l.strange, filepath.Join(dir, d.Name()))
 				continue
 			}
@@ -159,7 +158,7 @@ func (l *layout) readQueues(kind queueKind, into map[queueKey]*queueSpans) error
 			for i := range q.files {
 				q.files[i].path = ""
 			}
-			into[queueKey{t.Name(), int32(id)}] = q
+			into[queueKey{t.Name(), id}] = q
 		}
 	}
 	return nil

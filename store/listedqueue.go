@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -156,12 +157,18 @@ func (r *recovery) dropUnlisted() error {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return wrapFileError(OpRead, root, err)
 		}
+		var dropped atomic.Int64
 		err = inParallel(topics, func(topic os.DirEntry) error {
 			if !topic.IsDir() || checkTopic(topic.Name()) != nil {
 				return nil
 			}
-			return r.dropUnlistedOf(kind, topic.Name())
+			n, err := r.dropUnlistedOf(kind, topic.Name())
+			dropped.Add(n)
+			return err
 		})
+		if n := dropped.Load(); n > 0 {
+			r.s.opts.Logger.Info("queues are newer than the list, they are made anew from the log", "dir", root, "queues", n)
+		}
 		if err != nil {
 			return err
 		}
@@ -169,29 +176,39 @@ func (r *recovery) dropUnlisted() error {
 	return nil
 }
 
-func (r *recovery) dropUnlistedOf(kind queueKind, topic string) error {
+func (r *recovery) dropUnlistedOf(kind queueKind, topic string) (dropped int64, err error) {
 	dir := filepath.Join(r.s.queues.rootOf(kind), topic)
 	ids, err := os.ReadDir(dir)
 	if err != nil {
-		return wrapFileError(OpRead, dir, err)
+		return 0, wrapFileError(OpRead, dir, err)
 	}
 	for _, d := range ids {
-		id, err := strconv.ParseInt(d.Name(), 10, 32)
-		if err != nil || strconv.Itoa(int(id)) != d.Name() {
+		id, ok := queueIDOf(d)
+		if !ok {
 			continue
 		}
-		if q := r.s.queues.find(topic, int32(id)); q != nil && q.kind == kind {
+		q := r.s.queues.find(topic, id)
+		if q != nil && q.kind == kind {
 			continue
 		}
-		path := filepath.Join(dir, d.Name())
-		r.s.opts.Logger.Info("queue is newer than the list, it is made anew from the log", "path", path)
-		for _, path := range []string{path, filepath.Join(r.s.opts.Dir, extFolder, topic, d.Name())} {
+		dirs := []string{filepath.Join(dir, d.Name())}
+		if q == nil { // else the units are those of the queue that there is
+			dirs = append(dirs, filepath.Join(r.s.opts.Dir, extFolder, topic, d.Name()))
+		}
+		for _, path := range dirs {
 			if err := os.RemoveAll(path); err != nil {
-				return wrapFileError(OpRemove, path, err)
+				return dropped, wrapFileError(OpRemove, path, err)
 			}
 		}
+		dropped++
 	}
-	return nil
+	return dropped, nil
+}
+
+// queueIDOf reads the queue id that a directory below a topic's is named by.
+func queueIDOf(d os.DirEntry) (id int32, ok bool) {
+	n, err := strconv.ParseInt(d.Name(), 10, 32)
+	return int32(n), err == nil && n >= 0 && d.IsDir() && strconv.Itoa(int(n)) == d.Name()
 }
 
 // keys are the queues that have files; false when the list cannot be right.

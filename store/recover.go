@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -238,15 +237,15 @@ func (r *recovery) loadTopic(kind queueKind, topic string, trimPhys int64) (redo
 	}
 	misplaced := r.misplaced(kind, topic)
 	for _, d := range ids {
-		id, err := strconv.ParseInt(d.Name(), 10, 32)
-		if err != nil || id < 0 || !d.IsDir() || strconv.Itoa(int(id)) != d.Name() {
+		id, ok := queueIDOf(d)
+		if !ok {
 			continue
 		}
 		if misplaced {
-			redo = append(redo, r.s.queues.findOrCreate(topic, int32(id)))
+			redo = append(redo, r.s.queues.findOrCreate(topic, id))
 			continue
 		}
-		q := r.s.queues.create(topic, int32(id), kind)
+		q := r.s.queues.create(topic, id, kind)
 		err = q.load(trimPhys, r.s.log.minPhys(), r.s.opts.Logger)
 		if errors.Is(err, ErrCorrupt) {
 			r.s.opts.Logger.Warn("damaged queue is made anew from the log", "topic", topic, "queue", id, "err", err)
