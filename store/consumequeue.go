@@ -88,7 +88,7 @@ type queue struct {
 	maxPhys int64     // physical offset after the last entry's record
 	gone    bool      // files are removed
 	ext     *extUnits // nil until they are looked for
-	late    *lateRun  // of recovery
+	late    *lateRun  // not in its file yet, nil for none
 
 	faulty atomic.Bool // an entry was found damaged, and said so
 
@@ -158,6 +158,9 @@ func (q *queue) mapLocked(f *queueFile) error {
 	}
 	f.m, f.cold = m, 0
 	q.all.cache.add(f)
+	if q.late != nil && q.late.f == f {
+		return q.writeLateLocked()
+	}
 	return nil
 }
 
@@ -209,11 +212,6 @@ func (q *queue) putExtended(e entry, bits []byte) error {
 	if q.gone {
 		return nil
 	}
-	if q.late != nil {
-		if err := q.writeLateLocked(); err != nil {
-			return err
-		}
-	}
 	if q.extended {
 		if err := q.readyExtLocked(); err != nil {
 			return err
@@ -226,6 +224,11 @@ func (q *queue) putExtended(e entry, bits []byte) error {
 			q.passLocked(pos+n, e)
 		}
 		return err
+	}
+	if q.late != nil {
+		if err := q.writeLateLocked(); err != nil {
+			return err
+		}
 	}
 	if f == nil {
 		var err error
@@ -550,6 +553,9 @@ func (q *queue) dropLocked(f *queueFile) {
 		f.m = nil
 	}
 	f.dirtyFrom, f.dirtyTo = 0, 0
+	if q.late != nil && q.late.f == f {
+		q.dropLateLocked()
+	}
 }
 
 // clear removes all entries and files. The next put may have any offset.
@@ -559,7 +565,7 @@ func (q *queue) clear() error {
 	for _, f := range q.files {
 		q.dropLocked(f)
 	}
-	q.files, q.end, q.maxPhys, q.late = nil, 0, 0, nil
+	q.files, q.end, q.maxPhys = nil, 0, 0
 	q.max.Store(0)
 	q.min.Store(0)
 	if err := os.RemoveAll(q.dir()); err != nil {

@@ -86,6 +86,7 @@ func TestGetBySQLLeavesColdDataAlone(t *testing.T) {
 	o.HotBytes = 1 << 20
 	s := openTestStore(t, o)
 	putNumbered(t, s, "T", 400, 10000)
+	mapQueue(t, s, "T")
 	var r GetResult
 	q := GetRequest{Topic: "T", MaxMsgs: 32, SQL: mustCompileSQL(t, "none = 1"), HotOnly: true}
 	require.ErrorIs(t, s.Get(&q, &r), ErrCold)
@@ -105,6 +106,7 @@ func TestGetBySlowSQLIsNotForEventLoops(t *testing.T) {
 	t.Parallel()
 	s := openTestStore(t, testOptions(t))
 	putNumbered(t, s, "T", 500, 50)
+	mapQueue(t, s, "T")
 	slow := strings.Repeat("none = 1 OR ", 1000)
 	var r GetResult
 	q := GetRequest{Topic: "T", MaxMsgs: 32, SQL: mustCompileSQL(t, slow+"i = 499"), HotOnly: true}

@@ -6,24 +6,38 @@ import (
 	"os"
 )
 
-// coldPuts is how many entries in a row are written to a file without mapping it. With 100,000 queues most of them get few:
-// a mapping, its page fault and its end cost many times a write.
+// coldPuts is how many entries in a row are written one by one to a file that is not mapped, when no memory is left to keep them in.
+// With 100,000 queues most of them get few: a mapping, its page fault and its end cost many times a write.
 const coldPuts = 3
 
 // putColdLocked writes an entry to a file that is not mapped, which holds pos or is made; false when it has to be mapped, or the
-// entry needs more than bytes in the file.
+// entry needs more than bytes in the file. Where the file has blocks the entry may stay in memory, with those behind it: a
+// mapping for each of 10,000 queues that are written and not read costs the dispatcher seconds, for which it waits for
+// whoever makes pages of the log.
 func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err error) {
-	if q.extended || q.isBatch() || f != nil && (f.m != nil || f.cold >= coldPuts) {
+	if q.extended || q.isBatch() || f != nil && f.m != nil {
 		return false, nil
+	}
+	if l := q.late; l != nil && (l.f != f || l.end() != pos-f.base) {
+		if err := q.writeLateLocked(); err != nil {
+			return false, err
+		}
 	}
 	if f == nil {
 		if f, err = q.createColdLocked(pos, e); f == nil || err != nil {
 			return false, err
 		}
-	} else if err := q.writeColdLocked(f, pos, e); err != nil {
+	} else if kept, err := q.keepLocked(f, pos-f.base, e); err != nil {
 		return false, err
+	} else if !kept {
+		if f.cold >= coldPuts {
+			return false, nil
+		}
+		f.cold++
+		if err := q.writeColdLocked(f, pos, e); err != nil {
+			return false, err
+		}
 	}
-	f.cold++
 	q.dirtyLocked(f, pos-f.base, pos-f.base+entryBytes, e.storeMs)
 	return true, nil
 }
@@ -72,6 +86,8 @@ func (q *queue) makeDir() error {
 
 // createCold makes the file at its full length, with an entry at the beginning.
 func (f *queueFile) createCold(e entry) error {
+	var b [entryBytes]byte
+	putEntry(b[:], e)
 	path, faults := f.path(), f.q.all.faults
 	for _, op := range []FileOp{OpCreate, OpAllocate} {
 		if err := faults.check(op, path); err != nil {
@@ -84,7 +100,7 @@ func (f *queueFile) createCold(e entry) error {
 	}
 	err = file.Truncate(f.size)
 	if err == nil {
-		err = f.writeEntry(file, 0, e)
+		err = f.writeTo(file, b[:], 0)
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return wrapFileError(OpCreate, path, errors.Join(err, os.Remove(path)))
@@ -94,32 +110,36 @@ func (f *queueFile) createCold(e entry) error {
 
 // writeColdLocked writes an entry to a file that is there.
 func (q *queue) writeColdLocked(f *queueFile, pos int64, e entry) error {
+	var b [entryBytes]byte
+	putEntry(b[:], e)
+	return f.writeCold(b[:], pos-f.base)
+}
+
+// writeCold writes entries to a file that is there, which gives it blocks where it had none.
+func (f *queueFile) writeCold(b []byte, at int64) error {
 	path := f.path()
 	op := OpWrite
-	if pos-f.base+entryBytes > f.allocated {
+	if at+int64(len(b)) > f.allocated {
 		op = OpAllocate
 	}
-	if err := q.all.faults.check(op, path); err != nil {
+	if err := f.q.all.faults.check(op, path); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return wrapFileError(op, path, err)
 	}
-	if err := errors.Join(f.writeEntry(file, pos-f.base, e), file.Close()); err != nil {
+	if err := errors.Join(f.writeTo(file, b, at), file.Close()); err != nil {
 		return wrapFileError(op, path, err)
 	}
 	return nil
 }
 
-// writeEntry writes an entry, which gives the file blocks where it had none.
-func (f *queueFile) writeEntry(file *os.File, at int64, e entry) error {
-	var b [entryBytes]byte
-	putEntry(b[:], e)
-	if _, err := file.WriteAt(b[:], at); err != nil {
+func (f *queueFile) writeTo(file *os.File, b []byte, at int64) error {
+	if _, err := file.WriteAt(b, at); err != nil {
 		return err
 	}
-	f.allocated = max(f.allocated, min(roundUp(at+entryBytes, 4096), f.size))
+	f.allocated = max(f.allocated, min(roundUp(at+int64(len(b)), 4096), f.size))
 	return nil
 }
 

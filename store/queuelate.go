@@ -3,24 +3,83 @@ package store
 import (
 	"bytes"
 	"fmt"
-	"os"
 )
 
-// lateRun are entries, one behind the other, that recovery has found for a file that is not mapped. Most queues get few, and
-// after a kill these are there already: to map each of 100,000 files for them would take the better part of a minute.
+// lateRun are entries, one behind the other, for a file that is not mapped, and that are not in it yet: recovery has found them, or
+// they were put. Most queues get few, and after a kill these are there already: to map each of 100,000 files for them would take
+// the better part of a minute. Whoever looks at the file or flushes it has them written first; what a kill takes is dispatched
+// again, as what a power cut takes.
 type lateRun struct {
-	f    *queueFile
-	from int64 // in f
-	ms   int64 // store time of the first
-	b    []byte
+	f     *queueFile
+	from  int64 // in f
+	ms    int64 // store time of the first
+	found bool  // by recovery: they may be in the file
+	b     []byte
 }
 
 const (
-	// lateRunBytes is the length of a run that is not kept but written, into the mapped file.
+	// lateRunBytes is the length of a run of recovery that is not kept but written, into the mapped file.
 	lateRunBytes = 2048
-	// lateQueues bounds the queues with a run.
+	// lateQueues bounds the queues with a run of recovery.
 	lateQueues = 32768
+	// keptRunBytes is the length of a run that was put and is written.
+	keptRunBytes = 1024 / entryBytes * entryBytes
+	// keptRuns bounds the queues with a run that was put.
+	keptRuns = 16384
 )
+
+// end is the position in the file behind the run.
+func (l *lateRun) end() int64 { return l.from + int64(len(l.b)) }
+
+// keepLocked adds an entry to the queue's run, or begins one with it, and writes the run when it is long enough or the file has no
+// block for the entry, which an entry in memory must not lack: a full disk has to be said now. It returns false when there is
+// no run and may be none. An entry that is not written for an error is not kept.
+func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
+	l, last := q.late, at+entryBytes > f.allocated
+	if l == nil {
+		if last {
+			return false, nil
+		}
+		if l = q.all.takeRun(); l == nil {
+			return false, nil
+		}
+		l.f, l.from, l.ms, q.late = f, at, e.storeMs, l
+	}
+	n := len(l.b)
+	l.b = l.b[:n+entryBytes]
+	q.kind.encode(l.b[n:], e)
+	if !last && n+2*entryBytes <= keptRunBytes {
+		return true, nil
+	}
+	err := q.writeLateLocked()
+	if err != nil {
+		l.b = l.b[:n]
+	}
+	return err == nil, err
+}
+
+// takeRun returns an empty run, nil when there are too many.
+func (qs *queues) takeRun() *lateRun {
+	if qs.kept.Add(1) > keptRuns {
+		qs.kept.Add(-1)
+		return nil
+	}
+	if l, ok := qs.runs.Get().(*lateRun); ok {
+		return l
+	}
+	return &lateRun{b: make([]byte, 0, keptRunBytes)}
+}
+
+// dropLateLocked forgets the queue's run.
+func (q *queue) dropLateLocked() {
+	l := q.late
+	q.late = nil
+	if l != nil && !l.found {
+		l.f, l.b = nil, l.b[:0]
+		q.all.runs.Put(l)
+		q.all.kept.Add(-1)
+	}
+}
 
 // putLate is put for recovery: the entry may stay in memory until writeLate. started says that it is the first that does.
 func (q *queue) putLate(e entry) (started bool, err error) {
@@ -39,7 +98,7 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	defer q.mu.Unlock()
 	pos := q.kind.putPos(e.queueOffset, q.end)
 	f := q.fileLocked(pos)
-	if l := q.late; l != nil && (l.f != f || l.f.base+l.from+int64(len(l.b)) != pos) {
+	if l := q.late; l != nil && (l.f != f || l.end() != pos-f.base) {
 		if err := q.writeLateLocked(); err != nil {
 			return false, false, err
 		}
@@ -48,7 +107,7 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 		return false, false, nil
 	}
 	if q.late == nil {
-		q.late, started = &lateRun{f: f, from: pos - f.base, ms: e.storeMs}, true
+		q.late, started = &lateRun{f: f, from: pos - f.base, ms: e.storeMs, found: true}, true
 	}
 	var b [entryBytes]byte
 	q.kind.encode(b[:], e)
@@ -56,15 +115,12 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	q.end, q.maxPhys = pos+entryBytes, e.physOffset+int64(e.size)
 	q.max.Store(e.end())
 	if len(q.late.b) >= lateRunBytes {
-		err = q.mapLocked(f)
-		if err == nil {
-			err = q.writeLateLocked()
-		}
+		err = q.mapLocked(f) // writes the run
 	}
 	return started, true, err
 }
 
-// writeLate writes what putLate has kept.
+// writeLate writes the queue's run to its file.
 func (q *queue) writeLate() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -76,17 +132,22 @@ func (q *queue) writeLateLocked() error {
 	if l == nil {
 		return nil
 	}
-	q.late = nil
-	n := int64(len(l.b))
-	if l.f.m != nil {
-		if err := q.writableLocked(l.f, l.from+n); err != nil {
-			return err
+	var err error
+	switch {
+	case l.f.m != nil:
+		if err = q.writableLocked(l.f, l.end()); err == nil {
+			copy(l.f.m.data[l.from:], l.b)
 		}
-		copy(l.f.m.data[l.from:], l.b)
-	} else if err := q.rewriteLocked(l); err != nil {
+	case l.found:
+		err = q.rewriteLocked(l)
+	default:
+		err = l.f.writeCold(l.b, l.from)
+	}
+	if err != nil {
 		return err
 	}
-	q.dirtyLocked(l.f, l.from, l.from+n, l.ms) // also what was there: it may not be on disk
+	q.dirtyLocked(l.f, l.from, l.end(), l.ms) // also what was there: it may not be on disk
+	q.dropLateLocked()
 	return nil
 }
 
@@ -102,20 +163,7 @@ func (q *queue) rewriteLocked(l *lateRun) error {
 	if bytes.Equal((*b)[:n], l.b) {
 		return nil
 	}
-	path := l.f.path()
-	if err := q.all.faults.check(OpWrite, path); err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return wrapFileError(OpWrite, path, err)
-	}
-	defer file.Close()
-	if _, err := file.WriteAt(l.b, l.from); err != nil {
-		return wrapFileError(OpWrite, path, err)
-	}
-	l.f.allocated = max(l.f.allocated, min(roundUp(l.from+n, 4096), l.f.size))
-	return nil
+	return l.f.writeCold(l.b, l.from)
 }
 
 // readBehindLocked reads n bytes at from of a file and what follows on the page, for the caller to give back; and says

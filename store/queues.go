@@ -27,6 +27,8 @@ type queues struct {
 	shards [queueShards]queueShard
 	lmqs   atomic.Int64 // light message queues in the table
 	pieces sync.Pool    // of *[]byte, see piece
+	runs   sync.Pool    // of *lateRun, see takeRun
+	kept   atomic.Int32 // runs that takeRun gave
 
 	grown   atomic.Int64 // counts files that become dirty
 	dirtyMu sync.Mutex
@@ -252,20 +254,27 @@ func (qs *queues) flushFiles(due []*queueFile) error {
 	if len(due) == 0 {
 		return nil
 	}
+	taken := make([]flushRange, len(due))
+	var errs []error
+	for i, f := range due {
+		var err error
+		if taken[i], err = f.takeDirty(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		for i := range taken {
+			taken[i].done()
+		}
+		return errors.Join(errs...)
+	}
 	if len(due) >= manyDirty {
-		taken := make([]flushRange, len(due))
-		for i, f := range due {
-			taken[i] = f.takeDirty()
+		for i := range taken {
 			taken[i].done()
 		}
 		if ok, err := qs.flushFileSystem(); ok || err != nil {
 			return err
 		}
-		return errors.Join(qs.flushEach(due, taken)...)
-	}
-	taken := make([]flushRange, len(due))
-	for i, f := range due {
-		taken[i] = f.takeDirty()
 	}
 	return errors.Join(qs.flushEach(due, taken)...)
 }
@@ -313,17 +322,20 @@ type flushRange struct {
 	faults   faultFunc
 }
 
-// takeDirty marks the file clean. A flush that fails afterwards makes the store read-only, so nothing marks it dirty
-// again.
-func (f *queueFile) takeDirty() flushRange {
+// takeDirty marks the file clean, with all entries in it. A flush that fails, now or afterwards, makes the store read-only, so
+// nothing marks it dirty again.
+func (f *queueFile) takeDirty() (r flushRange, err error) {
 	f.q.mu.Lock()
 	defer f.q.mu.Unlock()
-	r := flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: f.q.gone, faults: f.q.all.faults}
+	if l := f.q.late; l != nil && l.f == f {
+		err = f.q.writeLateLocked()
+	}
+	r = flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: f.q.gone, faults: f.q.all.faults}
 	if f.m != nil && f.m.acquire() {
 		r.m = f.m
 	}
 	f.dirtyFrom, f.dirtyTo, f.fresh = 0, 0, false
-	return r
+	return r, err
 }
 
 func (r *flushRange) done() {
@@ -337,17 +349,13 @@ func (r *flushRange) flush(dir string, base int64) error {
 	if r.gone || r.from == r.to {
 		return nil
 	}
-	if r.m == nil {
-		m, err := openSegment(filepath.Join(dir, segmentName(base)), base, r.faults)
-		if errors.Is(err, os.ErrNotExist) { // the topic was deleted meanwhile
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		r.m = m
+	var err error
+	if r.m != nil {
+		err = r.m.flush(r.from, r.to)
+	} else if err = syncFile(filepath.Join(dir, segmentName(base)), r.faults); errors.Is(err, os.ErrNotExist) { // the topic was deleted meanwhile
+		return nil
 	}
-	if err := r.m.flush(r.from, r.to); err != nil {
+	if err != nil {
 		return err
 	}
 	if r.fresh {

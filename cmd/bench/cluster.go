@@ -55,30 +55,67 @@ func (c *cluster) makeQueues(ctx context.Context, l *load, run uint64) ([]queue,
 	if err != nil {
 		return nil, err
 	}
+	topics := make([]*codec.TopicConfig, l.topics)
+	for i := range topics {
+		t := codec.NewTopicConfig(fmt.Sprintf("apogee-bench-%x-%d", run, i))
+		t.ReadQueueNums, t.WriteQueueNums = int32(l.queues), int32(l.queues)
+		topics[i] = t
+	}
 	var all []queue
-	for i := range l.topics {
-		topic := fmt.Sprintf("apogee-bench-%x-%d", run, i)
+	for _, addr := range masters {
+		if err := c.createAll(ctx, addr, topics); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range topics {
 		for _, addr := range masters {
-			if err := c.create(ctx, addr, topic, l.queues); err != nil {
-				return nil, err
-			}
 			for q := range l.queues {
-				all = append(all, queue{topic, addr, q})
+				all = append(all, queue{t.TopicName, addr, q})
 			}
 		}
 	}
 	return all, nil
 }
 
-func (c *cluster) create(ctx context.Context, addr, topic string, queues int) error {
-	h := &codec.CreateTopicHeader{Topic: topic, DefaultTopic: "TBW102", ReadQueueNums: int32(queues), WriteQueueNums: int32(queues),
-		Perm: codec.PermRead | codec.PermWrite, TopicFilterType: codec.FilterSingleTag}
+// topicsAtATime is how many topics a request creates at most.
+const topicsAtATime = 256
+
+// createAll makes topics on a broker, one by one where it is too old to take several.
+func (c *cluster) createAll(ctx context.Context, addr string, topics []*codec.TopicConfig) error {
+	if len(topics) == 1 {
+		return c.create(ctx, addr, topics[0])
+	}
+	for some := range slices.Chunk(topics, topicsAtATime) {
+		body, err := codec.MarshalJSON(&codec.CreateTopicListBody{TopicConfigList: some})
+		if err != nil {
+			return err
+		}
+		resp, err := c.client.Call(ctx, addr, &codec.Command{Code: codec.UpdateAndCreateTopicList, Language: codec.LanguageGo, Body: body})
+		switch {
+		case err != nil:
+			return fmt.Errorf("create %d topics on %s: %w", len(some), addr, err)
+		case resp.Code == codec.RequestCodeNotSupported:
+			for _, t := range some {
+				if err := c.create(ctx, addr, t); err != nil {
+					return err
+				}
+			}
+		case resp.Code != codec.Success:
+			return fmt.Errorf("create %d topics on %s: %d %s", len(some), addr, resp.Code, resp.Remark)
+		}
+	}
+	return nil
+}
+
+func (c *cluster) create(ctx context.Context, addr string, t *codec.TopicConfig) error {
+	h := &codec.CreateTopicHeader{Topic: t.TopicName, DefaultTopic: "TBW102", ReadQueueNums: t.ReadQueueNums, WriteQueueNums: t.WriteQueueNums,
+		Perm: t.Perm, TopicFilterType: codec.FilterSingleTag}
 	resp, err := c.client.Call(ctx, addr, &codec.Command{Code: codec.UpdateAndCreateTopic, Language: codec.LanguageGo, Header: h})
 	if err != nil {
-		return fmt.Errorf("create topic %s: %w", topic, err)
+		return fmt.Errorf("create topic %s: %w", t.TopicName, err)
 	}
 	if resp.Code != codec.Success {
-		return fmt.Errorf("create topic %s on %s: %d %s", topic, addr, resp.Code, resp.Remark)
+		return fmt.Errorf("create topic %s on %s: %d %s", t.TopicName, addr, resp.Code, resp.Remark)
 	}
 	return nil
 }

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mapQueue has the files of a topic's first queue mapped, as the first reader has.
+func mapQueue(t testing.TB, s *Store, topic string) {
+	t.Helper()
+	var r GetResult
+	require.NoError(t, s.Get(&GetRequest{Topic: topic, MaxMsgs: 1}, &r))
+	r.Release()
+}
+
+// onDisk counts the entries in the first file of a queue.
+func onDisk(t testing.TB, s *Store, topic string) (n int) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.opts.Dir, "consumequeue", topic, "0", segmentName(0)))
+	require.NoError(t, err)
+	for ; simpleKind.decode(simpleKind{}, b[n*entryBytes:], int64(n)*entryBytes).written(); n++ {
+	}
+	return n
+}
+
+// Queues that nobody reads are written without a mapping, many entries at a time; whoever looks finds all of them.
+func TestQueuesThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.QueueFlushInterval = time.Hour
+	s := openTestStore(t, o)
+	const n = 3*keptRunBytes/entryBytes + 7
+	puts := putMany(t, s, "T", 0, n, 10)
+	require.Empty(t, s.queues.cache.files)
+	require.EqualValues(t, 1, s.queues.kept.Load())
+	was := onDisk(t, s, "T")
+	require.Less(t, was, n)
+	require.Greater(t, was, n-keptRunBytes/entryBytes-1)
+
+	var r GetResult
+	require.NoError(t, s.Get(&GetRequest{Topic: "T", QueueOffset: n - 1, MaxMsgs: 1}, &r))
+	require.Equal(t, 1, r.Count)
+	r.Release()
+	require.Equal(t, n, onDisk(t, s, "T"))
+	require.Zero(t, s.queues.kept.Load())
+	q := s.queues.find("T", 0)
+	for i := range int64(n) {
+		e, ok := q.entry(i)
+		require.True(t, ok)
+		require.Equal(t, puts[i].PhysOffset, e.physOffset)
+	}
+	putMany(t, s, "T", 0, 1, 10)
+	require.Equal(t, n+1, onDisk(t, s, "T"))
+}
+
+// A flush writes what queues have kept, a deleted topic takes it along, and the next start finds everything.
+func TestKeptEntriesAreFlushed(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.QueueFlushInterval = time.Hour
+	s := openTestStore(t, o)
+	putMany(t, s, "T", 0, 10, 10)
+	putMany(t, s, "Gone", 0, 10, 10)
+	require.EqualValues(t, 2, s.queues.kept.Load())
+	s.flusher.queues(true)
+	require.Equal(t, 10, onDisk(t, s, "T"))
+	require.Zero(t, s.queues.kept.Load())
+
+	putMany(t, s, "T", 0, 5, 10)
+	putMany(t, s, "Gone", 0, 5, 10)
+	require.NoError(t, s.DeleteTopic("Gone"))
+	require.EqualValues(t, 1, s.queues.kept.Load())
+	require.NoError(t, s.Close())
+	require.Equal(t, 15, onDisk(t, s, "T"))
+	s = openTestStore(t, o)
+	require.EqualValues(t, 15, s.queues.find("T", 0).max.Load())
+}
+
+// While there is no memory for more, entries are written one by one, and then into a mapping.
+func TestKeptEntriesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := openTestStore(t, testOptions(t))
+	s.queues.kept.Store(keptRuns)
+	putMany(t, s, "T", 0, 1+coldPuts, 10)
+	require.Equal(t, 1+coldPuts, onDisk(t, s, "T"))
+	require.Empty(t, s.queues.cache.files)
+	putMany(t, s, "T", 0, 1, 10)
+	require.Len(t, s.queues.cache.files, 1)
+	require.EqualValues(t, keptRuns, s.queues.kept.Load())
+}
+
+// A disk that is full when a queue needs its next block holds up the dispatcher, and nothing is lost.
+func TestKeptEntriesMeetAFullDisk(t *testing.T) {
+	t.Parallel()
+	var fs faults
+	o := testOptions(t)
+	o.Faults = fs.check
+	s := openTestStore(t, o)
+	const block = 4096 / entryBytes // entries that lie in the first block as a whole
+	putMany(t, s, "T", 0, block, 10)
+	fs.set(func(op FileOp, path string) error {
+		if strings.Contains(path, "consumequeue") && (op == OpAllocate || op == OpWrite) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	var r PutResult
+	require.NoError(t, s.PutWait(testMessage("T", 0, "last"), &r))
+	require.Eventually(t, func() bool { return s.dispatcher.stuck.Load() != nil }, time.Minute, time.Millisecond)
+	require.True(t, errors.Is(*s.dispatcher.stuck.Load(), ErrNoSpace))
+	require.EqualValues(t, block, s.queues.find("T", 0).max.Load())
+	fs.set(nil)
+	waitDispatched(t, s)
+	require.EqualValues(t, block+1, s.queues.find("T", 0).max.Load())
+	require.NoError(t, s.Close())
+	require.Equal(t, block+1, onDisk(t, s, "T"))
+}
