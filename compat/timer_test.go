@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,16 +275,18 @@ func TestTimerTakeOver(t *testing.T) {
 	}
 }
 
-// awaitTakenIn waits until all of the timer's queue is in the wheel and that is on disk.
+// awaitTakenIn waits until all of the timer's queue is in the wheel and that is on disk. What is not, Apache's broker takes in again
+// after a kill, and delivers at once what is late by then: even what was taken back.
 func awaitTakenIn(t testing.TB, tg *Target) {
 	t.Helper()
 	c := connect(t, tg.Broker())
 	defer c.close()
 	end := num(t, c.ok(t, codeGetMaxOffset, ext("topic", timerTopic, "queueId", 0), nil), "offset")
 	eventually(t, timerDelivery, func() error {
-		if check := c.ok(t, codeTimerCheckPoint, nil, nil).Body; int64(binary.BigEndian.Uint64(check[16:])) < end {
-			return fmt.Errorf("%x, want %d", check, end)
+		check, err := os.ReadFile(filepath.Join(tg.StorePath(), "config", "timercheck"))
+		if err == nil && (len(check) < 32 || min(binary.BigEndian.Uint64(check[16:]), binary.BigEndian.Uint64(check[24:])) < uint64(end)) {
+			err = fmt.Errorf("%x, want %d", check, end)
 		}
-		return nil
+		return err
 	})
 }

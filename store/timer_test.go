@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -315,6 +317,53 @@ func TestTimerRepeatsNothing(t *testing.T) {
 			require.Equal(t, want, ts.delivered(t, "T"))
 		})
 	}
+}
+
+// Another server that is killed leaves a timercheck that is older than what it has delivered.
+func TestTimerFindsWhatAnotherServerDelivered(t *testing.T) {
+	t.Parallel()
+	ts := openTimerStore(t, TimerOptions{})
+	old := appendTimerCheck(nil, &timerCheck{readMs: ts.timer.SlotMs(timerBegin), queueOffset: 11, masterQueueOffset: 11})
+	var want []string
+	for i := range 10 {
+		id := fmt.Sprintf("%02d", i)
+		ts.send(t, "T", id, timerBegin+2_000+int64(i)*500)
+		want = append(want, id)
+	}
+	ts.work(t)
+	ts.pass(t, 10*time.Second)
+	require.Equal(t, want, ts.delivered(t, "T"))
+	ts.send(t, "T", "later", timerBegin+30_000) // behind them in the log
+	ts.work(t)
+	require.NoError(t, ts.timer.Flush())
+	require.NoError(t, os.WriteFile(ts.timer.checkPath, old, 0o644))
+	ts.kill(t)
+	ts.pass(t, 10*time.Second)
+	require.Equal(t, want, ts.delivered(t, "T"))
+	ts.pass(t, 20*time.Second)
+	require.Equal(t, append(want, "later"), ts.delivered(t, "T"))
+}
+
+// What another server takes in again is not said to be taken in.
+func TestTimerCheckpointSaysWhatIsOnDisk(t *testing.T) {
+	t.Parallel()
+	ts := openTimerStore(t, TimerOptions{})
+	taken := func() int64 {
+		check, ok := parseTimerCheck(ts.timer.Checkpoint())
+		require.True(t, ok)
+		require.Equal(t, check.queueOffset, check.masterQueueOffset)
+		return check.queueOffset
+	}
+	ts.send(t, "T", "a", timerBegin+60_000)
+	ts.work(t)
+	require.Zero(t, taken())
+	require.Eventually(t, func() bool {
+		require.NoError(t, ts.timer.Flush())
+		return taken() == 1
+	}, time.Minute, time.Millisecond)
+	b, err := os.ReadFile(ts.timer.checkPath)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), int64(binary.BigEndian.Uint64(b[16:])))
 }
 
 func TestTimerDropsWhatPointsNowhere(t *testing.T) {

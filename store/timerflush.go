@@ -135,15 +135,16 @@ func (t *Timer) writeCheck(c *timerCheck) error {
 	return nil
 }
 
-// Checkpoint returns the numbers of timercheck as they are, as GET_TIMER_CHECK_POINT answers them.
+// Checkpoint returns the numbers of timercheck as GET_TIMER_CHECK_POINT answers them: what is done as of now, what was taken in as
+// far as it is on disk, since from there on another server takes in again.
 func (t *Timer) Checkpoint() []byte {
 	t.flushing.Lock()
 	defer t.flushing.Unlock()
 	t.mu.Lock()
 	st := t.state
 	t.mu.Unlock()
-	return appendTimerCheck(nil, &timerCheck{readMs: st.ReadMs, logPos: t.saved.LogPos, queueOffset: st.QueueOffset,
-		masterQueueOffset: st.QueueOffset, version: t.version})
+	return appendTimerCheck(nil, &timerCheck{readMs: st.ReadMs, logPos: t.saved.LogPos, queueOffset: t.saved.QueueOffset,
+		masterQueueOffset: t.saved.QueueOffset, version: t.version})
 }
 
 // Close makes everything last when Run has ended, in a way that neither this server nor Java delivers anything twice: the

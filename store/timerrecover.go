@@ -163,8 +163,26 @@ func (t *Timer) readMarks(r *timerRecovery) error {
 		if physOffset, _, _, ok := t.store.QueueEntry(TopicWheelTimer, 0, r.mark.QueueOffset); ok {
 			r.mark.ScanFrom = physOffset
 		}
+		r.mark.ScanFrom = min(r.mark.ScanFrom, t.loggedBefore(r.mark.ReadMs))
 	}
 	return nil
+}
+
+// loggedBefore is a physical offset behind which lies all that was stored at ms or later, as deliveries of later slots were: where
+// the last segment of older messages begins, or behind it the last older message of the timer's queue.
+func (t *Timer) loggedBefore(ms int64) (physOffset int64) {
+	physOffset = t.store.MinPhysOffset()
+	for _, seg := range t.store.log.all() {
+		if first := t.store.log.storeTimeAt(seg.base, codec.PosBornHost+64); first < 0 || first >= ms {
+			break
+		}
+		physOffset = seg.base
+	}
+	older := t.store.QueueOffsetByTime(TopicWheelTimer, 0, ms) - 1
+	if at, _, _, ok := t.store.QueueEntry(TopicWheelTimer, 0, older); ok {
+		physOffset = max(physOffset, at)
+	}
+	return physOffset
 }
 
 // unknownMark is where to go on when nothing says: from the beginning, and as far back as the wheel reaches, as Java does.
