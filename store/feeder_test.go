@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,4 +59,39 @@ func TestFeederMeetsTheChangeOfSegments(t *testing.T) {
 	read(s)
 	require.NoError(t, s.Close())
 	read(openTestStore(t, o))
+}
+
+// Whatever the feeder believes, no file with messages is written over.
+func TestNoSegmentIsMadeOverAnother(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.SegmentBytes = 16 << 10
+	s := openTestStore(t, o)
+	puts := putSegments(t, s, 3)
+	for _, seg := range s.log.all() {
+		for _, base := range []int64{seg.base, seg.base + 100, seg.base - 100} {
+			_, err := s.log.create(base, 0)
+			require.ErrorIs(t, err, ErrCorrupt)
+			require.ErrorContains(t, err, filepath.Dir(seg.path))
+		}
+	}
+	requireAllThere(t, s, puts)
+
+	path := filepath.Join(s.log.dirs.writable[0], segmentName(1<<30))
+	for _, content := range [][]byte{append(make([]byte, 8), 1), []byte("messages of somebody")} {
+		require.NoError(t, os.WriteFile(path, content, 0o644))
+		_, err := s.log.create(1<<30, 0)
+		require.ErrorIs(t, err, ErrCorrupt)
+		require.ErrorContains(t, err, path)
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, content, b)
+	}
+	for _, unused := range []int64{0, 100, o.SegmentBytes} {
+		require.NoError(t, os.WriteFile(path, make([]byte, unused), 0o644))
+		seg, err := s.log.create(1<<30, 100)
+		require.NoError(t, err)
+		require.Equal(t, o.SegmentBytes, seg.size)
+		require.NoError(t, seg.remove())
+	}
 }

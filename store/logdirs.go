@@ -2,11 +2,15 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/apogee-mq/apogee/codec"
 )
 
 // logDirs are the directories that hold the commit log: those that get new segments in turn, and those that only keep
@@ -81,8 +85,14 @@ func fromTurn(list []string, number int64) []string {
 func (s *Store) LogDirs() []string { return s.log.dirs.all() }
 
 // create makes the segment that begins at base, with its first readyBytes ready to be written. A directory on a full disk
-// is passed over for the next one.
+// is passed over for the next one. ErrCorrupt when the log has a segment there, or a file lies there that may be one: neither is ever
+// written over.
 func (l *commitLog) create(base, readyBytes int64) (*segment, error) {
+	for _, seg := range l.all() {
+		if base < seg.end() && base+l.opts.SegmentBytes > seg.base {
+			return nil, fmt.Errorf("%w: a segment of %d bytes at %d would lie over %s", ErrCorrupt, l.opts.SegmentBytes, base, seg.path)
+		}
+	}
 	var errs []error
 	for _, dir := range l.dirs.places(base / l.opts.SegmentBytes) {
 		seg, err := l.createIn(dir, base, readyBytes)
@@ -98,7 +108,12 @@ func (l *commitLog) create(base, readyBytes int64) (*segment, error) {
 }
 
 func (l *commitLog) createIn(dir string, base, readyBytes int64) (*segment, error) {
-	seg, err := createSegment(dir, base, l.opts.SegmentBytes, l.faults)
+	seg, err := createNewSegment(dir, base, l.opts.SegmentBytes, l.faults)
+	if errors.Is(err, os.ErrExist) {
+		if err = removeUnused(filepath.Join(dir, segmentName(base)), l.faults); err == nil {
+			seg, err = createNewSegment(dir, base, l.opts.SegmentBytes, l.faults)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +124,31 @@ func (l *commitLog) createIn(dir string, base, readyBytes int64) (*segment, erro
 		return nil, errors.Join(err, seg.remove())
 	}
 	return seg, nil
+}
+
+// removeUnused deletes a file that was made for a segment and never used, as one that could not be deleted when making it had
+// failed. ErrCorrupt when it begins with something.
+func removeUnused(path string, faults faultFunc) error {
+	old, err := os.Open(path)
+	if err != nil {
+		return wrapFileError(OpRead, path, err)
+	}
+	defer old.Close()
+	head := make([]byte, codec.MaxMessageHeadBytes)
+	n, err := io.ReadFull(old, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return wrapFileError(OpRead, path, err)
+	}
+	if !allZero(head[:n]) {
+		return fmt.Errorf("%w: %s is not of this log but holds something; move it away", ErrCorrupt, path)
+	}
+	if err := faults.check(OpRemove, path); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return wrapFileError(OpRemove, path, err)
+	}
+	return nil
 }
 
 // segmentPaths lists the files of all directories whose names can be segments', in the order of their positions, and the

@@ -78,11 +78,20 @@ func segmentBase(name string) (base int64, ok bool) {
 
 // createSegment makes an empty file of size bytes without blocks, in place of what is there.
 func createSegment(dir string, base, size int64, faults faultFunc) (*segment, error) {
+	return createSegmentWith(os.O_TRUNC, dir, base, size, faults)
+}
+
+// createNewSegment is createSegment for a place where nothing may be: an error that is os.ErrExist says that there is a file.
+func createNewSegment(dir string, base, size int64, faults faultFunc) (*segment, error) {
+	return createSegmentWith(os.O_EXCL, dir, base, size, faults)
+}
+
+func createSegmentWith(flag int, dir string, base, size int64, faults faultFunc) (*segment, error) {
 	path := filepath.Join(dir, segmentName(base))
 	if err := faults.check(OpCreate, path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, 0o644)
 	if err != nil {
 		return nil, wrapFileError(OpCreate, path, err)
 	}
