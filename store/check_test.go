@@ -243,6 +243,38 @@ func TestCheckFindsTruncations(t *testing.T) {
 	}
 }
 
+// The number of slots is found by the newest entry. One of the same message before it may by chance look as if it were that.
+func TestCheckTellsSlotsOfMessagesWithTwoKeys(t *testing.T) {
+	t.Parallel()
+	const slots = 500
+	keyOf := func(like string) string { // in the slot that the key before it would be in if there were fewer slots
+		want := codec.IndexKeyHash("T", []byte(like)) % (slots - indexEntryBytes/indexSlotBytes)
+		for n := 0; ; n++ {
+			if key := fmt.Sprint("k", n); codec.IndexKeyHash("T", []byte(key))%slots == want {
+				return key
+			}
+		}
+	}
+	for _, first := range []int64{0, 77_777} {
+		x := openTestIndex(t, IndexOptions{Slots: slots, Entries: 1000})
+		for i := range int64(30) {
+			uniq := fmt.Sprint("uniq", i)
+			require.NoError(t, x.Put("T", []byte(uniq), []byte(keyOf(uniq)), nil, first+i*100, 1_700_000_000_000+i))
+		}
+		path := x.list()[0].seg.path
+		r, err := openReader(path, windowBytes)
+		require.NoError(t, err)
+		defer r.close()
+		b, err := r.bytes(0, indexHeaderBytes)
+		require.NoError(t, err)
+		h := indexHeaderAt(b)
+		require.EqualValues(t, 61, h.next)
+		got, err := findIndexSlots(r, h, 0)
+		require.NoError(t, err)
+		require.EqualValues(t, slots, got)
+	}
+}
+
 func TestCheckSmallFiles(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

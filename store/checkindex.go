@@ -203,7 +203,8 @@ func findIndexSlots(r *fileReader, h indexHeader, want int64) (int64, error) {
 	return searchIndexSlots(r, h, fits)
 }
 
-// searchIndexSlots looks for the newest entry, which the header knows by its physical offset and its number.
+// searchIndexSlots looks for the newest entry, which the header knows by its physical offset and its number. A message with several keys
+// has several entries, so the oldest has to stand where it would, too.
 func searchIndexSlots(r *fileReader, h indexHeader, fits func(int64) bool) (int64, error) {
 	want := binary.BigEndian.AppendUint64(nil, uint64(h.endPhys))
 	if h.next < 2 {
@@ -224,12 +225,22 @@ func searchIndexSlots(r *fileReader, h indexHeader, fits func(int64) bool) (int6
 		}
 		pos += int64(i)
 		at := pos - 4 - int64(h.next-1)*indexEntryBytes - indexHeaderBytes
-		if slots := at / indexSlotBytes; at%indexSlotBytes == 0 && fits(slots) && slotOf(r, pos-4, slots) == h.next-1 {
+		if slots := at / indexSlotBytes; at%indexSlotBytes == 0 && fits(slots) && slotOf(r, pos-4, slots) == h.next-1 && oldestAt(r, h, slots) {
 			return slots, nil
 		}
 		pos++
 	}
 	return 0, errIndexSlots
+}
+
+// oldestAt reports whether the oldest entry stands where it does with so many slots.
+func oldestAt(r *fileReader, h indexHeader, slots int64) bool {
+	b, err := r.bytes(indexHeaderBytes+slots*indexSlotBytes+indexEntryBytes, indexEntryBytes)
+	if err != nil || len(b) < indexEntryBytes || allZero(b) {
+		return false
+	}
+	e := indexEntryAt(b)
+	return e.physOffset == h.beginPhys && e.older == 0
 }
 
 // slotOf returns what the slot of the entry at pos holds.
