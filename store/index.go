@@ -352,6 +352,17 @@ func (x *Index) EndPhysOffset() int64 {
 	return files[len(files)-1].head().endPhys
 }
 
+// newest is EndPhysOffset, but -1 for an index without entries: the first message of a log lies at 0.
+func (x *Index) newest() int64 {
+	files := x.list()
+	for i := len(files) - 1; i >= 0; i-- {
+		if h := files[i].head(); h.next > 1 {
+			return h.endPhys
+		}
+	}
+	return -1
+}
+
 // EndTimestampMs returns the store time of the newest message in the index, 0 for an empty one.
 func (x *Index) EndTimestampMs() int64 {
 	files := x.list()

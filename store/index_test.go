@@ -335,6 +335,7 @@ func TestIndexDropsWhatGoesBeyondTheLog(t *testing.T) {
 	require.NoError(t, x.DropFrom(0))
 	require.Empty(t, listNames(t, dir))
 	require.Zero(t, x.EndPhysOffset())
+	require.EqualValues(t, -1, x.newest())
 	put(0, 3, "k")
 	require.Equal(t, offsetsFrom(0, 3), query(t, x, "T", "k"))
 }

@@ -23,7 +23,7 @@ type queueList struct {
 	Queues map[string]map[int32]int64 `json:"queues"` // topic, queue id, maximum offset
 	// Files are those of the queues.
 	Files map[string]map[int32]listedQueue `json:"files,omitempty"`
-	// IndexEnd is the index's newest entry, Indexed up to where the log was indexed; messages without keys lie between.
+	// IndexEnd is the index's newest entry, -1 when it has none, Indexed up to where the log was indexed; messages without keys lie between.
 	IndexEnd int64 `json:"indexEnd"`
 	Indexed  int64 `json:"indexed"`
 }
@@ -50,7 +50,7 @@ func readQueueList(dir string) (queueList, error) {
 func (s *Store) saveQueueList() error {
 	l := s.listQueues()
 	if x := s.index; x.index != nil {
-		l.IndexEnd, l.Indexed = x.index.EndPhysOffset(), x.from
+		l.IndexEnd, l.Indexed = x.index.newest(), x.from
 		if x.live {
 			l.Indexed = l.End
 		}

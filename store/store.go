@@ -293,7 +293,7 @@ func (s *Store) recover() error {
 			return err
 		}
 		from := max(x.EndPhysOffset(), s.log.minPhys())
-		if clean && list.IndexEnd == x.EndPhysOffset() && list.Indexed <= r.end {
+		if clean && list.IndexEnd == x.newest() && list.Indexed <= r.end {
 			from = max(from, list.Indexed)
 		}
 		s.index.start(from, r.end)
