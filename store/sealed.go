@@ -24,17 +24,26 @@ func sealed(v any) ([]byte, error) {
 
 // unseal parses what sealed made, and JSON alone, which is what former versions wrote.
 func unseal(b []byte, v any) error {
+	text, err := sealedText(b)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, v)
+}
+
+// sealedText returns the JSON of what sealed made, and JSON alone as it is.
+func sealedText(b []byte) ([]byte, error) {
 	if len(b) > 0 && b[0] == '{' {
-		return json.Unmarshal(b, v)
+		return b, nil
 	}
 	if len(b) < sealBytes || b[sealBytes-1] != ' ' {
-		return fmt.Errorf("%w: neither a checksum nor JSON", ErrCorrupt)
+		return nil, fmt.Errorf("%w: neither a checksum nor JSON", ErrCorrupt)
 	}
 	sum, err := strconv.ParseUint(string(b[:sealBytes-1]), 16, 32)
 	if text := b[sealBytes:]; err == nil && uint32(sum) == crc32.ChecksumIEEE(text) {
-		return json.Unmarshal(text, v)
+		return text, nil
 	}
-	return fmt.Errorf("%w: the checksum is that of other content", ErrCorrupt)
+	return nil, fmt.Errorf("%w: the checksum is that of other content", ErrCorrupt)
 }
 
 // readSealed reads one of our own files; good is false when it is missing or damaged, and then v is to be reset. Damage is
