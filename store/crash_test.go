@@ -79,6 +79,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, rnd: rand.New(rand.NewPCG(seed, 1))}
 	h.clock.Store(1_700_000_000_000)
 	o := testOptions(t)
+	o.Dir, o.CommitLogDir = fastDir(t), ""
 	o.SegmentBytes = 1 << (14 + h.rnd.IntN(3))
 	o.QueueSegmentEntries = 20 + h.rnd.IntN(100)
 	o.BatchQueueSegmentEntries = 10 + h.rnd.IntN(50)
@@ -198,7 +199,7 @@ func (h *history) run(n int) {
 
 // crash stops the store without its knowing: the directory goes on as a copy of what it was, changed by damage.
 func (h *history) crash(damage func(dir string)) {
-	dir := h.t.TempDir()
+	dir := fastDir(h.t)
 	info, err := os.Stat(abortPath(h.o.Dir))
 	require.NoError(h.t, err)
 	require.NoError(h.t, os.CopyFS(dir, os.DirFS(h.o.Dir)))

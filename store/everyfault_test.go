@@ -30,7 +30,7 @@ func newScript(t *testing.T) *script {
 	h.o.SegmentBytes, h.o.QueueSegmentEntries = 32<<10, 40
 	h.open()
 	h.run(120)
-	s := &script{h: h, dir: t.TempDir(), clean: t.TempDir()}
+	s := &script{h: h, dir: fastDir(t), clean: fastDir(t)}
 	h.openTables(t, h.o.Dir, nil, func(tb *testTables) {
 		_, err := tb.topics.Put(&codec.TopicConfig{TopicName: "T", ReadQueueNums: 4, WriteQueueNums: 4, Perm: 6})
 		require.NoError(t, err)
@@ -109,8 +109,9 @@ func TestEveryFault(t *testing.T) {
 	for _, op := range []FileOp{OpCreate, OpAllocate, OpMap, OpFlush, OpRename, OpRemove, OpRead, OpWrite} {
 		t.Run(string(op), func(t *testing.T) {
 			t.Parallel()
+			root := fastDir(t)
 			for nth, more := int64(0), true; more; nth++ {
-				dir := filepath.Join(t.TempDir(), fmt.Sprint(nth))
+				dir := filepath.Join(root, fmt.Sprint(nth))
 				require.NoError(t, os.CopyFS(dir, os.DirFS(s.dir)))
 				var calls atomic.Int64
 				err := s.play(t, dir, func(o FileOp, path string) error {
@@ -153,13 +154,13 @@ func (s *script) requireAll(t *testing.T, dir string) {
 func TestFlippedBitsAndCutFiles(t *testing.T) {
 	t.Parallel()
 	s := newScript(t)
-	rnd := rand.New(rand.NewPCG(5, 5))
+	rnd, root := rand.New(rand.NewPCG(5, 5)), fastDir(t)
 	for i := range 180 {
 		from, checked := s.dir, true
 		if rnd.IntN(2) == 0 {
 			from, checked = s.clean, false
 		}
-		dir := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		dir := filepath.Join(root, fmt.Sprint(i))
 		require.NoError(t, os.CopyFS(dir, os.DirFS(from)))
 		kinds := filesByKind(t, dir)
 		kind := fileKinds[i%len(fileKinds)] // each as often, however many files it has
