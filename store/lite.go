@@ -53,12 +53,8 @@ func (s *Store) EachLiteQueue(parent string, fn func(name string, maxQueueOffset
 		prefix = LiteQueue(parent, "")
 	}
 	for i := range s.queues.shards {
-		m := s.queues.shards[i].m.Load()
-		if m == nil {
-			continue
-		}
-		for key, q := range *m {
-			if key.id == lmqQueueID && strings.HasPrefix(key.topic, prefix) && !fn(key.topic, q.max.Load()) {
+		for _, q := range s.queues.shards[i].table.Load().all() {
+			if q.id == lmqQueueID && strings.HasPrefix(q.topic, prefix) && !fn(q.topic, q.max.Load()) {
 				return
 			}
 		}
@@ -71,9 +67,7 @@ func (s *Store) LMQs() (n int64, most int) { return s.queues.lmqs.Load(), s.opts
 // Queues returns how many queues there are.
 func (s *Store) Queues() (n int) {
 	for i := range s.queues.shards {
-		if m := s.queues.shards[i].m.Load(); m != nil {
-			n += len(*m)
-		}
+		n += s.queues.shards[i].table.Load().len()
 	}
 	return n
 }

@@ -3,11 +3,11 @@ package store
 import (
 	"errors"
 	"hash/maphash"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // queueShards keeps a copy-on-write small: 100,000 queues are 100 a shard.
@@ -35,17 +35,10 @@ type queues struct {
 	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
 }
 
-// queueShard is a part of the table. Lookups, one for each message, take no lock: the map is replaced and never changed.
+// queueShard is a part of all queues. Lookups, one for each message, take no lock: the table is replaced and never changed.
 type queueShard struct {
-	mu sync.Mutex // guards replacing m
-	m  atomic.Pointer[map[queueKey]*queue]
-}
-
-func (sh *queueShard) get(key queueKey) *queue {
-	if m := sh.m.Load(); m != nil {
-		return (*m)[key]
-	}
-	return nil
+	mu    sync.Mutex // guards replacing table
+	table atomic.Pointer[queueTable]
 }
 
 type queueKey struct {
@@ -68,21 +61,21 @@ func newQueues(opts *Options, log *commitLog) *queues {
 // rootOf is the directory of all queues of a kind.
 func (qs *queues) rootOf(kind queueKind) string { return filepath.Join(qs.opts.Dir, kind.folder()) }
 
-func (qs *queues) shard(hash uint64, id int32) *queueShard {
-	return &qs.shards[(hash^uint64(id))%queueShards]
+// shard returns where a queue lies, and its hash.
+func (qs *queues) shard(topic string, id int32) (*queueShard, uint64) {
+	hash := queueHash(maphash.String(qs.seed, topic), id)
+	return &qs.shards[hash%queueShards], hash
 }
 
 // find returns the queue or nil.
 func (qs *queues) find(topic string, id int32) *queue {
-	return qs.shard(maphash.String(qs.seed, topic), id).get(queueKey{topic, id})
+	sh, hash := qs.shard(topic, id)
+	return sh.table.Load().find(hash, topic, id)
 }
 
 // findBytes is find without a string.
 func (qs *queues) findBytes(topic []byte, id int32) *queue {
-	if m := qs.shard(maphash.Bytes(qs.seed, topic), id).m.Load(); m != nil {
-		return (*m)[queueKey{string(topic), id}]
-	}
-	return nil
+	return qs.find(unsafe.String(unsafe.SliceData(topic), len(topic)), id) // which find does not keep
 }
 
 // findOrCreate returns the queue, a new one without files if there is none.
@@ -95,22 +88,17 @@ func (qs *queues) findOrCreate(topic string, id int32) *queue {
 
 // create makes a queue without files, unless there is one.
 func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
-	sh := qs.shard(maphash.String(qs.seed, topic), id)
+	sh, hash := qs.shard(topic, id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if q := sh.get(queueKey{topic, id}); q != nil {
+	old := sh.table.Load()
+	if q := old.find(hash, topic, id); q != nil {
 		return q
 	}
 	q := qs.newQueue(queueKey{topic, id}, kind)
-	var next map[queueKey]*queue
-	if m := sh.m.Load(); m != nil {
-		next = make(map[queueKey]*queue, len(*m)+1)
-		maps.Copy(next, *m)
-	} else {
-		next = make(map[queueKey]*queue, 1)
-	}
-	next[queueKey{topic, id}] = q
-	sh.m.Store(&next)
+	next := old.roomFor(1)
+	next.add(hash, q)
+	sh.table.Store(next)
 	return q
 }
 
@@ -130,7 +118,7 @@ func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
 func (qs *queues) createAll(keys []queueKey) {
 	parts := make(map[*queueShard][]queueKey)
 	for _, key := range keys {
-		sh := qs.shard(maphash.String(qs.seed, key.topic), key.id)
+		sh, _ := qs.shard(key.topic, key.id)
 		parts[sh] = append(parts[sh], key)
 	}
 	for sh, keys := range parts {
@@ -141,27 +129,20 @@ func (qs *queues) createAll(keys []queueKey) {
 func (sh *queueShard) addAll(qs *queues, keys []queueKey) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	next := make(map[queueKey]*queue, len(keys))
-	if m := sh.m.Load(); m != nil {
-		maps.Copy(next, *m)
-	}
+	next := sh.table.Load().roomFor(len(keys))
 	for _, key := range keys {
-		if next[key] == nil {
-			next[key] = qs.newQueue(key, qs.kindOf(key.topic))
+		if _, hash := qs.shard(key.topic, key.id); next.find(hash, key.topic, key.id) == nil {
+			next.add(hash, qs.newQueue(key, qs.kindOf(key.topic)))
 		}
 	}
-	sh.m.Store(&next)
+	sh.table.Store(next)
 }
 
 // each calls fn for all queues, those of topic if it is not empty. It holds no lock.
 func (qs *queues) each(topic string, fn func(*queue)) {
 	for i := range qs.shards {
-		m := qs.shards[i].m.Load()
-		if m == nil {
-			continue
-		}
-		for key, q := range *m {
-			if topic == "" || key.topic == topic {
+		for _, q := range qs.shards[i].table.Load().all() {
+			if topic == "" || q.topic == topic {
 				fn(q)
 			}
 		}
@@ -172,12 +153,10 @@ func (qs *queues) each(topic string, fn func(*queue)) {
 func (qs *queues) take(topic string) []*queue {
 	var list []*queue
 	remove := func(q *queue) {
-		sh := qs.shard(maphash.String(qs.seed, topic), q.id)
+		sh, _ := qs.shard(topic, q.id)
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		next := maps.Clone(*sh.m.Load())
-		delete(next, queueKey{topic, q.id})
-		sh.m.Store(&next)
+		sh.table.Store(sh.table.Load().without(q))
 		list = append(list, q)
 	}
 	if !IsLMQ(topic) {
