@@ -205,7 +205,11 @@ func AppendMessage(dst []byte, m *Message) []byte {
 		size--
 	}
 	var head [MaxMessageHeadBytes]byte
-	n := PutMessageHead(&head, m)
+	n := PutMessageHead(&head, &MessageHead{
+		QueueID: m.QueueID, Flag: m.Flag, SysFlag: m.SysFlag, ReconsumeTimes: m.ReconsumeTimes, QueueOffset: m.QueueOffset,
+		PhysOffset: m.PhysOffset, BornTimestampMs: m.BornTimestampMs, StoreTimestampMs: m.StoreTimestampMs,
+		PreparedTransactionOffset: m.PreparedTransactionOffset, BornHost: &m.BornHost, StoreHost: &m.StoreHost,
+	})
 	binary.BigEndian.PutUint32(head[PosTotalSize:], uint32(size))
 	binary.BigEndian.PutUint32(head[PosMagic:], magic)
 	binary.BigEndian.PutUint32(head[PosBodyCRC:], BodyCRC(m.Body))
@@ -225,19 +229,28 @@ func AppendMessage(dst []byte, m *Message) []byte {
 // MaxMessageHeadBytes is what comes before a message's body with two IPv6 hosts.
 const MaxMessageHeadBytes = PosBornHost + 2*hostV6Bytes + 8 + 4 + 8 + 4
 
+// MessageHead is what comes before a message's body, as far as PutMessageHead writes it.
+type MessageHead struct {
+	QueueID, Flag, SysFlag, ReconsumeTimes int32
+	QueueOffset, PhysOffset                int64
+	BornTimestampMs, StoreTimestampMs      int64
+	PreparedTransactionOffset              int64
+	BornHost, StoreHost                    *netip.AddrPort
+}
+
 // PutMessageHead writes what comes before a message's body and returns its length. Size, magic code, checksum and length of the
 // body, the last four bytes, are left to the caller, who knows them.
-func PutMessageHead(dst *[MaxMessageHeadBytes]byte, m *Message) int {
+func PutMessageHead(dst *[MaxMessageHeadBytes]byte, m *MessageHead) int {
 	binary.BigEndian.PutUint32(dst[PosQueueID:], uint32(m.QueueID))
 	binary.BigEndian.PutUint32(dst[PosFlag:], uint32(m.Flag))
 	binary.BigEndian.PutUint64(dst[PosQueueOffset:], uint64(m.QueueOffset))
 	binary.BigEndian.PutUint64(dst[PosPhysOffset:], uint64(m.PhysOffset))
 	binary.BigEndian.PutUint32(dst[PosSysFlag:], uint32(m.SysFlag))
 	binary.BigEndian.PutUint64(dst[PosBornTimestamp:], uint64(m.BornTimestampMs))
-	n := PosBornHost + putHost(dst[PosBornHost:], &m.BornHost, m.SysFlag&SysBornHostV6 != 0)
+	n := PosBornHost + putHost(dst[PosBornHost:], m.BornHost, m.SysFlag&SysBornHostV6 != 0)
 	rest := dst[n:]
 	binary.BigEndian.PutUint64(rest, uint64(m.StoreTimestampMs))
-	at := 8 + putHost(rest[8:], &m.StoreHost, m.SysFlag&SysStoreHostV6 != 0)
+	at := 8 + putHost(rest[8:], m.StoreHost, m.SysFlag&SysStoreHostV6 != 0)
 	rest = rest[at:]
 	binary.BigEndian.PutUint32(rest, uint32(m.ReconsumeTimes))
 	binary.BigEndian.PutUint64(rest[4:], uint64(m.PreparedTransactionOffset))

@@ -358,6 +358,7 @@ func (p *Processor) putMessage(req *remoting.Request, m *store.Message, r *store
 	var err error
 	began := p.stats.putTimes.begin()
 	if req.Inline() {
+		m.NowMs = req.Arrived.UnixMilli() // one reading of the clock a turn
 		err = p.store.Put(m, r)
 	} else {
 		err = p.store.PutWait(m, r)

@@ -48,6 +48,7 @@ func (c *sendCall) putBatch(req *remoting.Request, topic *codec.TopicConfig, liv
 	}
 	var err error
 	if req.Inline() {
+		m.NowMs = req.Arrived.UnixMilli()
 		err = p.store.PutBatch(m, &c.batch)
 	} else {
 		err = p.store.PutBatchWait(m, &c.batch)

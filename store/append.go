@@ -41,15 +41,15 @@ func (r *record) encode(m *Message, host *storeHost) {
 	if a := m.BornHost.Addr(); a.Is6() && !a.Is4In6() {
 		sysFlag |= codec.SysBornHostV6
 	}
-	r.sysFlag, r.topic, r.count = sysFlag, m.Topic, 1
+	r.sysFlag, r.topic, r.count, r.lmqs, r.lateLen = sysFlag, m.Topic, 1, false, 0
 	r.v2 = len(m.Topic) > codec.MaxTopicV1Bytes
 	r.timeAt = codec.PosStoreTimestamp(sysFlag)
-	r.headLen = codec.PutMessageHead(&r.head, &codec.Message{
+	r.headLen = codec.PutMessageHead(&r.head, &codec.MessageHead{
 		QueueID:                   m.QueueID,
 		SysFlag:                   sysFlag,
 		BornTimestampMs:           m.BornTimestampMs,
-		BornHost:                  m.BornHost,
-		StoreHost:                 host.addr,
+		BornHost:                  &m.BornHost,
+		StoreHost:                 &host.addr,
 		ReconsumeTimes:            m.ReconsumeTimes,
 		PreparedTransactionOffset: m.PreparedTransactionOffset,
 	})
@@ -58,17 +58,15 @@ func (r *record) encode(m *Message, host *storeHost) {
 	binary.BigEndian.PutUint32(r.head[codec.PosTotalSize:], 0)
 }
 
-// contentOf does the work for one message that needs no lock: the checksum above all.
-func (r *record) contentOf(flag int32, body, props []byte, tagsCode int64) content {
-	return content{
-		flag:     flag,
-		bodyCRC:  codec.BodyCRC(body),
-		size:     codec.MessageSize(len(body), len(r.topic), len(props), r.sysFlag) + r.crcLen,
-		body:     body,
-		props:    props,
-		tagsCode: tagsCode,
-	}
+// fill does the work for the content of one message that needs no lock: the checksum above all.
+func (r *record) fill(flag int32, body, props []byte, tagsCode int64) {
+	r.flag, r.body, r.props, r.tagsCode = flag, body, props, tagsCode
+	r.bodyCRC = codec.BodyCRC(body)
+	r.size = codec.MessageSize(len(body), len(r.topic), len(props), r.sysFlag) + r.crcLen
 }
+
+// forget drops the caller's bytes.
+func (r *record) forget() { r.topic, r.body, r.props = "", nil, nil }
 
 // place writes the record to dst, all but its size.
 func (r *record) place(dst []byte, queueOffset, physOffset, storeMs int64) {
@@ -108,6 +106,12 @@ func finish(dst []byte, size int) {
 // Put appends a message. It does not wait for a disk: ErrWouldBlock says that the pages behind the log's end are not
 // ready, and PutWait waits for them. It does not allocate.
 func (s *Store) Put(m *Message, r *PutResult) error {
+	err := s.put(m, r)
+	r.record.forget()
+	return err
+}
+
+func (s *Store) put(m *Message, r *PutResult) error {
 	if err := s.checkPut(m, len(m.Body), len(m.Properties)); err != nil {
 		return err
 	}
@@ -115,8 +119,8 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	if done {
 		return err
 	}
-	var rec record
-	props = s.encode(&rec, m, props)
+	rec := &r.record
+	props = s.encode(rec, m, props)
 	inner := m.SysFlag&codec.SysInnerBatch != 0
 	if inner {
 		n, err := countInner(m)
@@ -125,12 +129,12 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 		}
 		rec.count, props = n, tidyInner(props)
 	}
-	rec.content = rec.contentOf(m.Flag, m.Body, props, m.TagsCode)
+	rec.fill(m.Flag, m.Body, props, m.TagsCode)
 	room := rec.size
 	if inner {
 		room += maxInnerPropsBytes
 	}
-	if err := s.checkRecord(&rec, room); err != nil {
+	if err := s.checkRecord(rec, room); err != nil {
 		return err
 	}
 	q, err := s.queueFor(m)
@@ -140,15 +144,23 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 	if inner && !q.isBatch() {
 		return fmt.Errorf("%w: inner batch for topic %s, whose queue.type is not BatchCQ", ErrIllegal, m.Topic)
 	}
-	switch err := s.appendOne(q, &rec, s.opts.Now().UnixMilli(), r); err {
+	switch err := s.appendOne(q, rec, s.nowMs(m), r); err {
 	case nil:
 		s.dispatcher.published()
 		return nil
 	case errGone:
-		return s.Put(m, r) // its topic was deleted since; there is a new queue
+		return s.put(m, r) // its topic was deleted since; there is a new queue
 	default:
 		return err
 	}
+}
+
+// nowMs is the time at which a message is stored.
+func (s *Store) nowMs(m *Message) int64 {
+	if m.NowMs != 0 {
+		return m.NowMs
+	}
+	return s.opts.Now().UnixMilli()
 }
 
 // appendOne takes the append lock for one record; errGone says that its queue is none any more. nowMs is the clock, read before the
@@ -156,8 +168,8 @@ func (s *Store) Put(m *Message, r *PutResult) error {
 func (s *Store) appendOne(q *queue, rec *record, nowMs int64, r *PutResult) error {
 	l := s.log
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if q.removed {
+		l.mu.Unlock()
 		return errGone
 	}
 	if rec.sysFlag&codec.SysInnerBatch != 0 {
@@ -166,6 +178,7 @@ func (s *Store) appendOne(q *queue, rec *record, nowMs int64, r *PutResult) erro
 	from := l.cur.base + l.pos
 	seg, err := l.reserve(int64(rec.size))
 	if err != nil {
+		l.mu.Unlock()
 		return err
 	}
 	now := max(nowMs, l.lastMs.Load())
@@ -173,6 +186,11 @@ func (s *Store) appendOne(q *queue, rec *record, nowMs int64, r *PutResult) erro
 	s.appendLocked(q, rec, dst, from, seg.base+l.pos, now, r)
 	finish(dst, rec.size)
 	l.advance(int64(rec.size), now)
+	ahead := seg.data[l.pos:min(l.pos+min(int64(rec.size), expectBytes), seg.size)]
+	l.mu.Unlock()
+	// The processor fetches the lines of the next record meanwhile, which is probably about as long as this one. Another thread made
+	// the pages, and waiting for their lines was a good part of an append.
+	prefetchWrite(ahead)
 	return nil
 }
 
@@ -186,19 +204,13 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 		q.next += int64(rec.count)
 	}
 	rec.place(dst, queueOffset, physOffset, now)
-	s.dispatcher.push(dispatchItem{
-		q:           q,
-		from:        from,
-		physOffset:  physOffset,
-		queueOffset: queueOffset,
-		tagsCode:    rec.tagsCode,
-		storeMs:     now,
-		size:        int32(rec.size),
-		propsLen:    int32(rec.propsLen()),
-		sysFlag:     rec.sysFlag,
-		count:       rec.count,
-		lmqs:        rec.lmqs,
-	})
+	if it := s.dispatcher.room(); it != nil {
+		it.q, it.from, it.physOffset, it.queueOffset = q, from, physOffset, queueOffset
+		it.tagsCode, it.storeMs = rec.tagsCode, now
+		it.size, it.propsLen, it.sysFlag, it.count = int32(rec.size), int32(rec.propsLen()), rec.sysFlag, rec.count
+		it.lmqs = rec.lmqs
+		s.dispatcher.pushed()
+	}
 	r.QueueOffset, r.PhysOffset, r.EndOffset, r.StoreTimestampMs = queueOffset, physOffset, physOffset+int64(rec.size), now
 	r.Count = rec.count
 }
@@ -223,7 +235,7 @@ func (s *Store) PutBatch(m *Message, r *BatchPutResult) error {
 	if err != nil {
 		return err
 	}
-	ms := s.opts.Now().UnixMilli()
+	ms := s.nowMs(m)
 	l := s.log
 	l.mu.Lock()
 	if q.removed {
@@ -255,10 +267,9 @@ func (s *Store) encodeBatch(m *Message, r *BatchPutResult) (total int, err error
 		if r.record.crcLen > 0 {
 			props = withoutPropCRC(props)
 		}
-		c := r.record.contentOf(it.Flag, it.Body, props, tagsCode(nil, false, props, 0))
-		r.contents = append(r.contents, c)
-		total += c.size
-		r.record.content = c
+		r.record.fill(it.Flag, it.Body, props, tagsCode(nil, false, props, 0))
+		r.contents = append(r.contents, r.record.content)
+		total += r.record.size
 		if err := s.checkRecord(&r.record, total); err != nil {
 			return 0, err
 		}
@@ -300,7 +311,7 @@ func (s *Store) placeBatchLocked(q *queue, seg *segment, from, now int64, total 
 
 // forget drops the caller's bytes, and room that only a very large batch needed.
 func (r *BatchPutResult) forget() {
-	r.record.content, r.record.topic = content{}, ""
+	r.record.forget()
 	clear(r.contents)
 	if cap(r.contents) > 1024 {
 		r.contents = nil

@@ -9,6 +9,9 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
+// expectBytes bounds how much is fetched for the next record: what the first level of the cache has room for beside other things.
+const expectBytes = 2048
+
 // blankHeadBytes is what a filler record takes at least; an append leaves room for one. On disk, do not change.
 const blankHeadBytes = 8
 
@@ -27,16 +30,21 @@ type commitLog struct {
 	segments
 	opts *Options
 
+	// The append lock and written have lines of the processor's caches of their own: others read written all the time, and what lies
+	// around the two.
+	_    [64]byte
 	mu   sync.Mutex // the append lock, guards cur, pos and deny
 	cur  *segment
 	pos  int64 // in cur
 	deny error // why nothing is appended any more: ErrReadOnly, ErrClosed
 
+	_       [64]byte
 	written atomic.Int64 // physical offset after the last record
-	flushed atomic.Int64
 	lastMs  atomic.Int64 // store time of the last record; stored under mu, before written
+	_       [64]byte
 
-	feeder feeder
+	flushed atomic.Int64
+	feeder  feeder
 }
 
 // startAppends makes the log ready to be appended to at physOffset, the end of its records.
@@ -95,7 +103,9 @@ func (l *commitLog) reserve(n int64) (*segment, error) {
 func (l *commitLog) advance(n, storeTimestampMs int64) {
 	l.pos += n
 	end := l.cur.base + l.pos
-	l.lastMs.Store(storeTimestampMs)
+	if storeTimestampMs != l.lastMs.Load() { // an atomic store is dear
+		l.lastMs.Store(storeTimestampMs)
+	}
 	l.written.Store(end)
 	l.feeder.passed(end)
 }

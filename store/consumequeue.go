@@ -66,6 +66,17 @@ var errGone = errors.New("queue is deleted")
 // use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
 // queueFile. Apache: ConsumeQueue, BatchConsumeQueue.
 type queue struct {
+	// Appends write the two at every message, and the dispatcher what comes further down. Between them lies what is seldom looked at,
+	// so that the two do not take a line of the processor's cache from each other.
+	next    int64 // offset of the next put; guarded by the append lock
+	removed bool  // the topic was deleted; guarded by the append lock
+
+	gone   bool        // files are removed; guarded by mu
+	faulty atomic.Bool // an entry was found damaged, and said so
+	// min is the first offset whose record was in the log when the log began at minFor.
+	min, minFor atomic.Int64
+	ext         *extUnits // nil until they are looked for; guarded by mu
+
 	all      *queues
 	kind     queueKind
 	topic    string
@@ -75,22 +86,13 @@ type queue struct {
 	// compaction is what is read instead of the log when the topic's cleanup policy is COMPACTION, nil otherwise.
 	compaction *compactionLog
 
-	next    int64 // offset of the next put; guarded by the append lock
-	removed bool  // the topic was deleted; guarded by the append lock
-
 	max atomic.Int64 // offset after the last entry that readers may see
-	// min is the first offset whose record was in the log when the log began at minFor.
-	min, minFor atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	files   []*queueFile
-	end     int64     // position after the last entry
-	maxPhys int64     // physical offset after the last entry's record
-	gone    bool      // files are removed
-	ext     *extUnits // nil until they are looked for
-	late    *lateRun  // not in its file yet, nil for none
-
-	faulty atomic.Bool // an entry was found damaged, and said so
+	end     int64    // position after the last entry
+	maxPhys int64    // physical offset after the last entry's record
+	late    *lateRun // not in its file yet, nil for none
 
 	arrival Arrival // of the dispatcher's batch; belongs to the dispatcher
 	touched bool    // arrival is in use

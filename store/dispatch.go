@@ -44,17 +44,20 @@ type dispatcher struct {
 	deleted *deletions
 	opts    *Options
 
-	ring []dispatchItem
-	head atomic.Uint64 // items put in; moved under the append lock
-	_    [56]byte      // head and tail are written by different goroutines
-	tail atomic.Uint64 // items taken out
-
-	done   atomic.Int64          // the dispatched watermark
-	lastAt atomic.Int64          // where the last record before it begins; stored before done is
-	doneMs atomic.Int64          // store time of the last record before it
 	stuck  atomic.Pointer[error] // why dispatching makes no progress
 	asleep atomic.Bool
 	wake   chan struct{} // holds one token
+	ring   []dispatchItem
+
+	// What appends write and what the dispatcher writes lie in lines of the processor's caches of their own.
+	_        [64]byte
+	head     atomic.Uint64 // items put in; moved under the append lock
+	seenTail uint64        // tail as the last look at it was; guarded by the append lock
+	_        [64]byte
+	tail     atomic.Uint64 // items taken out
+	done     atomic.Int64  // the dispatched watermark
+	lastAt   atomic.Int64  // where the last record before it begins; stored before done is
+	doneMs   atomic.Int64  // store time of the last record before it
 
 	// What follows belongs to run.
 	touched []*queue // of the batch
@@ -81,15 +84,20 @@ func newDispatcher(s *Store) *dispatcher {
 	}
 }
 
-// push takes the item of one record; under the append lock, before the record is published.
-func (d *dispatcher) push(it dispatchItem) {
+// room returns where the item of one record goes, nil when the ring is full; under the append lock, before the record is published.
+// What is there is of an old record. pushed follows.
+func (d *dispatcher) room() *dispatchItem {
 	head := d.head.Load()
-	if head-d.tail.Load() >= uint64(len(d.ring)) {
-		return
+	if head-d.seenTail >= uint64(len(d.ring)) {
+		if d.seenTail = d.tail.Load(); head-d.seenTail >= uint64(len(d.ring)) {
+			return nil
+		}
 	}
-	d.ring[head&uint64(len(d.ring)-1)] = it
-	d.head.Store(head + 1)
+	return &d.ring[head&uint64(len(d.ring)-1)]
 }
+
+// pushed lets the dispatcher have the item that room gave a place.
+func (d *dispatcher) pushed() { d.head.Store(d.head.Load() + 1) }
 
 // published is called after each append became visible in written.
 func (d *dispatcher) published() {
@@ -156,10 +164,10 @@ func (d *dispatcher) drain() error {
 func (d *dispatcher) batch(written int64) (err error) {
 	d.index.mu.Lock()
 	defer d.index.mu.Unlock()
-	at, tail := d.done.Load(), d.tail.Load()
+	at, tail, head := d.done.Load(), d.tail.Load(), d.head.Load()
 	for range dispatchBatch {
-		if tail == d.head.Load() {
-			// What is not in the ring now, and was written then, is not coming.
+		if tail == head {
+			// What was written then was in the ring before head was read, or is not coming.
 			at, err = d.parse(at, written)
 			break
 		}

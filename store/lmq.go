@@ -172,10 +172,10 @@ func (s *Store) putLMQ(p *lmqPut, m *Message, r *PutResult) error {
 	}
 	rec := &p.record
 	p.rest = s.encode(rec, m, p.rest)
-	rec.content = rec.contentOf(m.Flag, m.Body, nil, m.TagsCode)
+	rec.fill(m.Flag, m.Body, nil, m.TagsCode)
 	bare := rec.size
 	rec.lmqs = true
-	ms := s.opts.Now().UnixMilli()
+	ms := s.nowMs(m)
 	l := s.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -218,7 +218,7 @@ func (p *lmqPut) appendOffsets() {
 // release drops what belongs to the caller of a put.
 func (s *Store) release(p *lmqPut) {
 	clear(p.queues)
-	p.record.content, p.record.topic = content{}, ""
+	p.record.forget()
 	s.lmqPuts.Put(p)
 }
 

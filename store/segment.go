@@ -51,7 +51,10 @@ type segment struct {
 	path string
 
 	data mmap.MMap
+
+	_    [64]byte // readers write refs all the time; appends, which do not, look at what is around
 	refs atomic.Int64
+	_    [64]byte
 
 	faults    faultFunc
 	allocated int64        // has blocks up to here; belongs to the goroutine that calls extend

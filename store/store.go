@@ -30,6 +30,9 @@ type Message struct {
 	// TagsCode goes into the queue entry: codec.TagsCode of the tags, or the due time of a delayed message. PutBatch takes
 	// it from each entry's properties instead.
 	TagsCode int64
+	// NowMs is the clock as the caller has read it for several messages, in ms: reading it costs a good part of an append. 0 has the
+	// store read it. Store times do not go back, whatever it is.
+	NowMs int64
 }
 
 // PutResult says where a message went. Apache: AppendMessageResult.
@@ -40,6 +43,8 @@ type PutResult struct {
 	StoreTimestampMs      int64
 	// Count is 1, or the number of messages in an inner batch.
 	Count int32
+
+	record record // of the message that is put; here it need not be cleared for each
 }
 
 // BatchPutResult says where the messages of a batch went: consecutive queue offsets from QueueOffset on.
