@@ -158,6 +158,7 @@ func (q *queue) mapLocked(f *queueFile) error {
 		m.release()
 		return fmt.Errorf("%w: queue file %s has %d bytes, had %d", ErrCorrupt, m.path, m.size, f.size)
 	}
+	m.readAround()
 	f.m, f.cold = m, 0
 	q.all.cache.add(f)
 	if q.late != nil && q.late.f == f {
@@ -277,6 +278,7 @@ func (q *queue) growLocked(pos, queueOffset int64) (*queueFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.readAround()
 	f := &queueFile{q: q, base: base, size: size, first: unknownFirst, m: m, fresh: true}
 	if first && pos > base {
 		if err := q.writableLocked(f, pos-base); err != nil {

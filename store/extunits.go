@@ -235,6 +235,7 @@ func (q *queue) growExtLocked(base int64) (*queueFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.readAround()
 	f := &queueFile{q: q, ext: true, base: base, size: size, m: m, fresh: true}
 	f.recent.Store(true)
 	q.all.cache.add(f)

@@ -12,6 +12,8 @@ import (
 const (
 	// minAheadBytes is how far the feeder stays ahead of a log that hardly moves.
 	minAheadBytes = 1 << 20
+	// bulkAheadBytes is how far the feeder is ahead of a log that grows too fast for pages to be made one by one.
+	bulkAheadBytes = 32 << 20
 	// feedRetry is how long the feeder waits after a failed allocation.
 	feedRetry = 100 * time.Millisecond
 	// zeroChunkBytes is how much is written with zeros at a time, and zeroAheadBytes how far ahead the feeder is then at least.
@@ -20,8 +22,9 @@ const (
 )
 
 // feeder keeps blocks ready and pages present ahead of the log's end: appends then neither fault nor wait, and a full disk is
-// an error here and never a signal there. It works in steps of populateBytes, further ahead the faster the log grows,
-// and makes the next segment when the current one is four fifths used. PAGES.md has why. Apache: AllocateMappedFileService.
+// an error here and never a signal there. It is further ahead the faster the log grows: pages come one by one in small steps, so that a
+// processor which it shares with an event loop is never kept for long, and of a fast log in steps of populateBytes, which take less of
+// it. It makes the next segment when the current one is four fifths used. PAGES.md has why. Apache: AllocateMappedFileService.
 type feeder struct {
 	log  *commitLog
 	wake chan struct{}       // holds one token
@@ -202,23 +205,25 @@ func (l *commitLog) extend(seg *segment, to int64) error {
 	if err := seg.allocate(to+chunk/2, chunk, written); err != nil {
 		return err
 	}
-	return seg.touch(to)
+	return seg.touch(to, l.feeder.singly())
 }
+
+// singly reports whether pages are made one by one.
+func (f *feeder) singly() bool { return f.ahead < bulkAheadBytes }
 
 // stepTo is where the next step ends on the way from ready to limit. For a log that grows fast it is the end of a whole
 // stretch of populateBytes, even behind limit: the kernel is several times faster with those.
 func (f *feeder) stepTo(ready, limit int64) int64 {
-	to := ready&^(populateBytes-1) + populateBytes
-	if f.ahead < populateBytes {
-		return min(to, limit)
+	if f.singly() {
+		return min(ready&^(singlyBytes-1)+singlyBytes, limit)
 	}
-	return to
+	return ready&^(populateBytes-1) + populateBytes
 }
 
 // makeNext creates the segment after cur, with its first bytes ready.
 func (f *feeder) makeNext(cur *segment, want int64) error {
 	l := f.log
-	next, err := l.create(cur.end(), min(want, populateBytes))
+	next, err := l.create(cur.end(), min(want, singlyBytes))
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,7 @@ func createIndexFile(path string, slots, entries int64, before indexHeader, faul
 		os.Remove(path)
 		return nil, fmt.Errorf("create index file: %w", err)
 	}
+	x.seg.readAround()
 	x.header = indexHeader{
 		beginMs: before.endMs, endMs: before.endMs, beginPhys: before.endPhys, endPhys: before.endPhys, next: 1,
 	}
@@ -101,6 +102,7 @@ func openIndexFile(path string, slots, entries int64, faults faultFunc) (*indexF
 	if err != nil {
 		return nil, err
 	}
+	seg.readAround()
 	x := &indexFile{seg: seg, slots: slots, capacity: entries, header: indexHeaderAt(seg.data)}
 	if next := x.header.next; int64(next) > entries {
 		seg.release()

@@ -12,9 +12,14 @@ import (
 	"github.com/edsrzf/mmap-go"
 )
 
-// populateBytes is how much of a mapping is made present by one call: large enough for the kernel to work in large
-// folios, small enough to hold up nobody.
-const populateBytes = 4 << 20
+const (
+	// populateBytes is how much of a mapping is made present by one call for a log that grows fast: large enough for the kernel to
+	// work in large folios.
+	populateBytes = 4 << 20
+	// singlyBytes is how much a call makes present page by page, and singlyWindow the stretch of which the kernel is told so.
+	singlyBytes  = 256 << 10
+	singlyWindow = 64 << 20
+)
 
 var pageBytes = int64(os.Getpagesize())
 
@@ -59,6 +64,7 @@ type segment struct {
 	faults    faultFunc
 	allocated int64        // has blocks up to here; belongs to the goroutine that calls extend
 	present   int64        // has pages up to here; belongs to it, too
+	singly    byteRange    // where the kernel makes one page a fault; belongs to it, too
 	ready     atomic.Int64 // may be written up to here: behind present at the price of page faults
 }
 
@@ -165,7 +171,7 @@ func (s *segment) extend(to, chunk int64) error {
 	if err := s.allocate(to, chunk, false); err != nil {
 		return err
 	}
-	return s.touch(to)
+	return s.touch(to, false)
 }
 
 // allocate makes the bytes below to ready in steps of chunk. With written the new blocks are written with zeros and on disk: a file
@@ -190,18 +196,48 @@ func (s *segment) allocate(to, chunk int64, written bool) error {
 	return nil
 }
 
-// touch makes the pages below to present, as far as they are ready.
-func (s *segment) touch(to int64) error {
+// touch makes the pages below to present, as far as they are ready. Singly it takes more time for it, and never much in one
+// call: otherwise a fault brings all that the device reads ahead, which may be 8 MiB and 16 ms.
+func (s *segment) touch(to int64, singly bool) error {
 	to = min(roundUp(to, pageBytes), s.allocated)
+	most := int64(populateBytes)
+	if singly {
+		most = singlyBytes
+	}
 	for s.present < to {
-		step := min(s.present&^(populateBytes-1)+populateBytes, to)
+		s.advise(singly)
+		step := min(s.present&^(most-1)+most, to)
 		if err := populate(s.data[s.present&^(pageBytes-1) : step]); err != nil {
 			return wrapFileError(OpAllocate, s.path, err)
 		}
 		s.present = step
 	}
+	if to == s.size {
+		s.advise(false)
+	}
 	return nil
 }
+
+// advise tells the kernel how to make the pages from present on. Behind them readers want it to read ahead.
+func (s *segment) advise(singly bool) {
+	r := &s.singly
+	if singly && s.present < r.to {
+		return
+	}
+	if r.size() > 0 {
+		advisePages(s.data[r.from:r.to], false)
+		*r = byteRange{}
+	}
+	if singly {
+		from := s.present &^ (pageBytes - 1)
+		*r = byteRange{from, min(from+singlyWindow, s.size)}
+		advisePages(s.data[r.from:r.to], true)
+	}
+}
+
+// readAround tells the kernel that bytes are looked at here and there, so that a fault brings one page: of a file that is mostly
+// a hole everything else are zeros.
+func (s *segment) readAround() { advisePages(s.data, true) }
 
 // startAt says that bytes below pos are in use, so that extend begins there.
 func (s *segment) startAt(pos int64) {

@@ -17,6 +17,9 @@ func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }
 // populate has no counterpart here: whoever writes takes the faults.
 func populate([]byte) error { return nil }
 
+// advisePages is a hint that is not given here: whoever writes takes the faults.
+func advisePages([]byte, bool) {}
+
 // syncMapping writes the dirty pages of data[from:to] to disk and waits; from is the beginning of a page. msync leaves
 // them in the drive's cache, F_FULLFSYNC does not.
 func syncMapping(path string, data []byte, from, to int64) error {

@@ -48,6 +48,15 @@ func populate(b []byte) error {
 	}
 }
 
+// advisePages tells the kernel whether a fault in b, which begins with a page, brings one page or what it thinks good.
+func advisePages(b []byte, singly bool) {
+	how := unix.MADV_NORMAL
+	if singly {
+		how = unix.MADV_RANDOM
+	}
+	_ = unix.Madvise(b, how) // a hint
+}
+
 // syncMapping writes the dirty pages of data[from:to] to disk and waits; from is the beginning of a page.
 func syncMapping(_ string, data []byte, from, to int64) error {
 	for {
