@@ -241,7 +241,7 @@ func (r *compactionRow) sync() error {
 			return err
 		}
 		topic := filepath.Dir(dir)
-		errs = append(errs, syncDir(dir), syncDir(topic), syncDir(filepath.Dir(topic)))
+		errs = append(errs, syncQueueDir(dir), syncQueueDir(topic), syncDir(filepath.Dir(topic)))
 	}
 	return errors.Join(errs...)
 }

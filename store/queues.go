@@ -340,7 +340,7 @@ func (r *flushRange) flush(dir string, base int64) error {
 	if r.fresh {
 		topic := filepath.Dir(dir)
 		root := filepath.Dir(topic)
-		return errors.Join(syncDir(dir), syncDir(topic), syncDir(root), syncDir(filepath.Dir(root)))
+		return errors.Join(syncQueueDir(dir), syncQueueDir(topic), syncDir(root), syncDir(filepath.Dir(root)))
 	}
 	return nil
 }

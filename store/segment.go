@@ -386,6 +386,14 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// syncQueueDir is syncDir for the directory of a queue or of its topic, which may have been deleted meanwhile.
+func syncQueueDir(dir string) error {
+	if err := syncDir(dir); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 func roundUp(n, unit int64) int64 { return (n + unit - 1) / unit * unit }
 
 func allZero(b []byte) bool {

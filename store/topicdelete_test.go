@@ -1,6 +1,7 @@
 package store
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -47,6 +48,30 @@ func TestDeleteTopic(t *testing.T) {
 	require.Zero(t, h.s.MaxQueueOffset("T", 0))
 	require.NoError(t, h.s.Close())
 	require.ErrorIs(t, h.s.DeleteTopic("T"), ErrClosed)
+}
+
+// A topic may be deleted while its new files are on their way to the disk, which is no failed flush.
+func TestDeleteTopicWhileItIsFlushed(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 1)
+	h.o.CompactionTopic = func(topic string) bool { return topic == "T" }
+	h.open()
+	putMany(t, h.s, "T", 0, 100, 50)
+	q := h.s.queues.find("T", 0)
+	f := q.files[0]
+	taken, err := f.takeDirty()
+	require.NoError(t, err)
+	require.True(t, taken.fresh)
+	dir, row := f.dir(), q.compaction.row
+	require.NoError(t, h.s.DeleteTopic("T"))
+	require.NoDirExists(t, dir)
+	require.NoError(t, taken.flush(dir, f.base))
+	taken.done()
+	for _, dir := range []string{row.logDir, row.queueDir} { // the folders of all topics stay
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Dir(dir)), 0o755))
+	}
+	require.NoError(t, row.sync())
+	require.NoError(t, h.s.Close())
 }
 
 // A topic that another server deleted and made again has two runs of offsets in the log; the later one counts.
