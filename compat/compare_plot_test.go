@@ -28,7 +28,7 @@ var plots = []struct {
 		"SYNC_FLUSH 1 KiB, 1 connection x 1\tmessages/s"}, []string{"64 x 32", "64 x 1", "1 x 1"}},
 	{"topics.svg", "messages a second by number of topics of 8 queues", false, []string{
 		"1 topic x 8 queues\tmessages/s", "64 topics x 8 queues\tmessages/s", "256 topics x 8 queues\tmessages/s",
-		"1,024 topics x 8 queues\tmessages/s"}, []string{"1", "64", "256", "1,024"}},
+		"1,024 topics x 8 queues\tmessages/s", "10,000 topics x 8 queues\tmessages/s"}, []string{"1", "64", "256", "1,024", "10,000"}},
 	{"latency.svg", "end to end at 5,000 messages of 1 KiB a second, us, logarithmic", true, []string{
 		"end to end at 5,000/s, 1 KiB\tend to end p50 us", "end to end at 5,000/s, 1 KiB\tend to end p99 us",
 		"end to end at 5,000/s, 1 KiB\tend to end p99.9 us", "end to end at 5,000/s, 1 KiB\tend to end max us",

@@ -9,3 +9,6 @@ import (
 
 // dropPages cannot be done here.
 func dropPages(*os.File) error { return errors.ErrUnsupported }
+
+// flushData writes what is dirty of a file to disk, and what the file system notes of it.
+func flushData(f *os.File) error { return f.Sync() }
