@@ -109,7 +109,6 @@ type queueFile struct {
 	m         *segment
 	// cleanBehind says that nothing but entries put since lies behind where recovery found the queue's end.
 	cleanBehind bool
-	cold        uint8       // entries written since it was mapped last
 	recent      atomic.Bool // looked at since the cache's hand passed
 	slot        int         // in the cache, while m is set
 
@@ -159,7 +158,7 @@ func (q *queue) mapLocked(f *queueFile) error {
 		return fmt.Errorf("%w: queue file %s has %d bytes, had %d", ErrCorrupt, m.path, m.size, f.size)
 	}
 	m.readAround()
-	f.m, f.cold = m, 0
+	f.m = m
 	q.all.cache.add(f)
 	if q.late != nil && q.late.f == f {
 		return q.writeLateLocked()

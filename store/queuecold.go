@@ -6,14 +6,10 @@ import (
 	"os"
 )
 
-// coldPuts is how many entries in a row are written one by one to a file that is not mapped, when no memory is left to keep them in.
-// With 100,000 queues most of them get few: a mapping, its page fault and its end cost many times a write.
-const coldPuts = 3
-
-// putColdLocked writes an entry to a file that is not mapped, which holds pos or is made; false when it has to be mapped, or the
+// putColdLocked writes an entry to a file that is not mapped, which holds pos or is made; false when it has to be mapped, since the
 // entry needs more than bytes in the file. Where the file has blocks the entry may stay in memory, with those behind it: a
 // mapping for each of 10,000 queues that are written and not read costs the dispatcher seconds, for which it waits for
-// whoever makes pages of the log.
+// whoever makes pages of the log. Readers have files mapped.
 func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err error) {
 	if q.extended || q.isBatch() || f != nil && f.m != nil {
 		return false, nil
@@ -24,19 +20,14 @@ func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err 
 		}
 	}
 	if f == nil {
-		if f, err = q.createColdLocked(pos, e); f == nil || err != nil {
-			return false, err
-		}
-	} else if kept, err := q.keepLocked(f, pos-f.base, e); err != nil {
-		return false, err
+		f, err = q.createColdLocked(pos, e)
+	} else if kept, failed := q.keepLocked(f, pos-f.base, e); failed != nil {
+		err = failed
 	} else if !kept {
-		if f.cold >= coldPuts {
-			return false, nil
-		}
-		f.cold++
-		if err := q.writeColdLocked(f, pos, e); err != nil {
-			return false, err
-		}
+		err = q.writeColdLocked(f, pos, e)
+	}
+	if f == nil || err != nil {
+		return false, err
 	}
 	q.dirtyLocked(f, pos-f.base, pos-f.base+entryBytes, e.storeMs)
 	return true, nil

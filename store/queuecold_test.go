@@ -83,17 +83,21 @@ func TestKeptEntriesAreFlushed(t *testing.T) {
 	require.EqualValues(t, 15, s.queues.find("T", 0).max.Load())
 }
 
-// While there is no memory for more, entries are written one by one, and then into a mapping.
+// Beyond a number of queues less is kept of each, and then nothing.
 func TestKeptEntriesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := openTestStore(t, testOptions(t))
 	s.queues.kept.Store(keptRuns)
-	putMany(t, s, "T", 0, 1+coldPuts, 10)
-	require.Equal(t, 1+coldPuts, onDisk(t, s, "T"))
-	require.Empty(t, s.queues.cache.files)
+	const small = smallRunBytes / entryBytes
+	putMany(t, s, "T", 0, small, 10) // the first one makes the file
+	require.Equal(t, 1, onDisk(t, s, "T"))
 	putMany(t, s, "T", 0, 1, 10)
-	require.Len(t, s.queues.cache.files, 1)
-	require.EqualValues(t, keptRuns, s.queues.kept.Load())
+	require.Equal(t, small+1, onDisk(t, s, "T"))
+	s.queues.kept.Store(keptRuns + smallRuns)
+	putMany(t, s, "T", 0, 1, 10)
+	require.Equal(t, small+2, onDisk(t, s, "T"))
+	require.EqualValues(t, keptRuns+smallRuns, s.queues.kept.Load())
+	require.Empty(t, s.queues.cache.files)
 }
 
 // A disk that is full when a queue needs its next block holds up the dispatcher, and nothing is lost.

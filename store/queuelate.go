@@ -22,10 +22,12 @@ const (
 	lateRunBytes = 2048
 	// lateQueues bounds the queues with a run of recovery.
 	lateQueues = 32768
-	// keptRunBytes is the length of a run that was put and is written.
-	keptRunBytes = 1024 / entryBytes * entryBytes
-	// keptRuns bounds the queues with a run that was put.
-	keptRuns = 16384
+	// keptRunBytes is the length of a run that was put and is written, and keptRuns bounds their number. Beyond it there are
+	// smallRuns of smallRunBytes: less than 50 MB in all.
+	keptRunBytes  = 1024 / entryBytes * entryBytes
+	keptRuns      = 16384
+	smallRunBytes = 160
+	smallRuns     = 131072
 )
 
 // end is the position in the file behind the run.
@@ -48,7 +50,7 @@ func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
 	n := len(l.b)
 	l.b = l.b[:n+entryBytes]
 	q.kind.encode(l.b[n:], e)
-	if !last && n+2*entryBytes <= keptRunBytes {
+	if !last && n+2*entryBytes <= cap(l.b) {
 		return true, nil
 	}
 	err := q.writeLateLocked()
@@ -60,14 +62,19 @@ func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
 
 // takeRun returns an empty run, nil when there are too many.
 func (qs *queues) takeRun() *lateRun {
-	if qs.kept.Add(1) > keptRuns {
+	n := qs.kept.Add(1)
+	if n > keptRuns+smallRuns {
 		qs.kept.Add(-1)
 		return nil
 	}
-	if l, ok := qs.runs.Get().(*lateRun); ok {
+	pool, size := &qs.runs, keptRunBytes
+	if n > keptRuns {
+		pool, size = &qs.smallRuns, smallRunBytes
+	}
+	if l, ok := pool.Get().(*lateRun); ok {
 		return l
 	}
-	return &lateRun{b: make([]byte, 0, keptRunBytes)}
+	return &lateRun{b: make([]byte, 0, size)}
 }
 
 // dropLateLocked forgets the queue's run.
@@ -76,7 +83,11 @@ func (q *queue) dropLateLocked() {
 	q.late = nil
 	if l != nil && !l.found {
 		l.f, l.b = nil, l.b[:0]
-		q.all.runs.Put(l)
+		pool := &q.all.runs
+		if cap(l.b) < keptRunBytes {
+			pool = &q.all.smallRuns
+		}
+		pool.Put(l)
 		q.all.kept.Add(-1)
 	}
 }

@@ -23,12 +23,12 @@ type queues struct {
 	// compactions has the compaction logs of queues.
 	compactions *compactions
 
-	seed   maphash.Seed
-	shards [queueShards]queueShard
-	lmqs   atomic.Int64 // light message queues in the table
-	pieces sync.Pool    // of *[]byte, see piece
-	runs   sync.Pool    // of *lateRun, see takeRun
-	kept   atomic.Int32 // runs that takeRun gave
+	seed            maphash.Seed
+	shards          [queueShards]queueShard
+	lmqs            atomic.Int64 // light message queues in the table
+	pieces          sync.Pool    // of *[]byte, see piece
+	runs, smallRuns sync.Pool    // of *lateRun, see takeRun
+	kept            atomic.Int32 // runs that takeRun gave
 
 	grown   atomic.Int64 // counts files that become dirty
 	dirtyMu sync.Mutex
