@@ -315,7 +315,7 @@ func TestDamagedCompactionRecord(t *testing.T) {
 	})
 	t.Run("nowhere else", func(t *testing.T) {
 		t.Parallel()
-		o := compactionOptions(t, t.TempDir())
+		o := compactionOptions(t, fastDir(t))
 		o.SegmentBytes, o.FlushInterval, o.QueueFlushInterval = 16<<10, time.Hour, time.Hour // the test flushes
 		said := new(lockedBuffer)
 		o.Logger = slog.New(slog.NewTextHandler(said, nil))
@@ -481,7 +481,7 @@ func TestCompactionThatJavaDidNotFinish(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
+			dir := fastDir(t)
 			require.NoError(t, os.CopyFS(dir, os.DirFS(written)))
 			c.prepare(t, dir)
 			require.NoError(t, os.WriteFile(abortPath(dir), nil, 0o644))

@@ -297,7 +297,7 @@ func TestCompactionFilesOfAnotherTopicAreRemoved(t *testing.T) {
 	left := unpackFixture(t, "compaction-more", "compaction/")
 	t.Run("found at the start", func(t *testing.T) {
 		t.Parallel()
-		o := compactionOptions(t, t.TempDir())
+		o := compactionOptions(t, fastDir(t))
 		s := openTestStore(t, o)
 		fillKeys(t, s, 150, 3, "new")
 		require.NoError(t, s.Close())
@@ -314,7 +314,7 @@ func TestCompactionFilesOfAnotherTopicAreRemoved(t *testing.T) {
 	})
 	t.Run("found when the topic is made", func(t *testing.T) {
 		t.Parallel()
-		o := compactionOptions(t, t.TempDir())
+		o := compactionOptions(t, fastDir(t))
 		on := false
 		o.CompactionTopic = func(topic string) bool { return on && topic == compactedTopic }
 		require.NoError(t, os.CopyFS(filepath.Join(o.Dir, "compaction"), os.DirFS(filepath.Join(left, "compaction"))))
@@ -331,7 +331,7 @@ func TestCompactionFilesOfAnotherTopicAreRemoved(t *testing.T) {
 func TestCompactionFaults(t *testing.T) {
 	t.Parallel()
 	for n := range 200 {
-		o := compactionOptions(t, t.TempDir())
+		o := compactionOptions(t, fastDir(t))
 		var mu sync.Mutex
 		var count int
 		armed := false
@@ -382,8 +382,8 @@ func TestCompactionFaults(t *testing.T) {
 func TestCompactionCutOffInAnyStep(t *testing.T) {
 	t.Parallel()
 	for n := range int64(200) {
-		o := compactionOptions(t, t.TempDir())
-		dir := t.TempDir()
+		o := compactionOptions(t, fastDir(t))
+		dir := fastDir(t)
 		var count atomic.Int64
 		var armed atomic.Bool // the flusher asks, too
 		o.Faults = func(op FileOp, path string) error {

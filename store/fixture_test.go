@@ -34,7 +34,7 @@ func unpackFixture(t testing.TB, name, prefix string) string {
 	defer f.Close()
 	z, err := gzip.NewReader(f)
 	require.NoError(t, err)
-	root := t.TempDir()
+	root := fastDir(t)
 	for r := tar.NewReader(z); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -17,7 +17,7 @@ import (
 func testFile(t testing.TB, opts TableOptions) *jsonFile {
 	t.Helper()
 	opts.fill()
-	return newJSONFile(filepath.Join(t.TempDir(), "config", "delayOffset.json"), opts)
+	return newJSONFile(filepath.Join(fastDir(t), "config", "delayOffset.json"), opts)
 }
 
 func putFile(t testing.TB, path, text string) {

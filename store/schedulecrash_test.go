@@ -29,7 +29,7 @@ func TestScheduleCrashes(t *testing.T) {
 			h := &delayHistory{T: t, rnd: rand.New(rand.NewPCG(seed, 11))}
 			h.nowMs.Store(1_700_000_000_000)
 			h.levels = DelayLevels{1, 1000, 5000, 60_000}
-			h.opts = smallStoreOptions(t.TempDir())
+			h.opts = smallStoreOptions(fastDir(t))
 			h.opts.SegmentBytes, h.opts.QueueSegmentEntries = 1<<15, 40
 			h.opts.FlushInterval, h.opts.QueueFlushInterval = time.Hour, time.Hour // the test flushes
 			h.opts.Now = func() time.Time { return time.UnixMilli(h.nowMs.Load()) }
@@ -168,7 +168,7 @@ func (h *delayHistory) mayRepeat() {
 func (h *delayHistory) cutPower() {
 	h.mayRepeat()
 	flushed := h.d.Flushed()
-	dir := h.TempDir()
+	dir := fastDir(h)
 	require.NoError(h, os.CopyFS(dir, os.DirFS(h.opts.Dir)))
 	eachLogFile(h.T, dir, func(path string, base int64) {
 		pos := max(flushed-base, 0)

@@ -76,7 +76,7 @@ func sealedFiles(t *testing.T, dir string) []sealedFile {
 // checksum, are read, too.
 func TestSealedFiles(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := fastDir(t)
 	for _, f := range sealedFiles(t, dir) {
 		t.Run(f.name, func(t *testing.T) {
 			require.NoError(t, f.write())

@@ -38,7 +38,7 @@ func openTimerStore(t testing.TB, opts TimerOptions) *timerStore {
 	if ts.opts.LogFileBytes == 0 {
 		ts.opts.LogFileBytes = 1000
 	}
-	storeOpts := smallStoreOptions(t.TempDir())
+	storeOpts := smallStoreOptions(fastDir(t))
 	storeOpts.Now, storeOpts.FlushInterval = ts.opts.Now, 5*time.Millisecond
 	var err error
 	ts.Store, err = Open(storeOpts)

@@ -30,6 +30,7 @@ type txnRig struct {
 
 func newTxnRig(t *testing.T, change ...func(*txnRig)) *txnRig {
 	r := &txnRig{t: t, opts: testOptions(t), clock: new(atomic.Int64)}
+	r.opts.Dir, r.opts.CommitLogDir = fastDir(t), ""
 	r.clock.Store(1_700_000_000_000)
 	r.opts.Now = r.now
 	r.rules = TxnSettings{TimeOut: 6 * time.Second, CheckInterval: 30 * time.Second, CheckMax: 15, Retention: 72 * time.Hour,
@@ -55,7 +56,7 @@ func (r *txnRig) start() {
 
 // crash goes on with what a process that is killed now leaves.
 func (r *txnRig) crash() {
-	to := r.t.TempDir()
+	to := fastDir(r.t)
 	require.NoError(r.t, os.CopyFS(to, txnFiles{os.DirFS(r.opts.Dir)}))
 	r.opts.Dir, r.opts.CommitLogDir = to, filepath.Join(to, "commitlog")
 	r.start()
