@@ -129,7 +129,20 @@ func (f *queueFile) dir() string {
 	return f.q.dir()
 }
 
-func (f *queueFile) path() string { return filepath.Join(f.dir(), segmentName(f.base)) }
+func (f *queueFile) path() string {
+	if !f.ext {
+		return f.q.filePath(f.base)
+	}
+	return filepath.Join(f.dir(), segmentName(f.base))
+}
+
+// filePath is the path of the queue's file that begins at base. It allocates once: a start asks for that of each queue.
+func (q *queue) filePath(base int64) string {
+	b := append(make([]byte, 0, 256), q.all.rootOf(q.kind)...)
+	b = append(append(b, filepath.Separator), q.topic...)
+	b = strconv.AppendInt(append(b, filepath.Separator), int64(q.id), 10)
+	return string(appendSegmentName(append(b, filepath.Separator), base))
+}
 
 // fileLocked returns the file that holds the byte at pos, or nil.
 func (q *queue) fileLocked(pos int64) *queueFile {

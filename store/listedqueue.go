@@ -52,7 +52,7 @@ func (q *queue) takeListed(l listedQueue, queueMax int64, hard bool) bool {
 	defer q.mu.Unlock()
 	end, phys, base, size, n := l[0], l[1], l[2], l[3], l[4]
 	for i := range n - 1 {
-		info, err := os.Lstat(filepath.Join(q.dir(), segmentName(base+i*size)))
+		info, err := os.Lstat(q.filePath(base + i*size))
 		if err != nil || info.Size() != size {
 			return false
 		}
@@ -85,7 +85,7 @@ func (q *queue) findLaterLocked() {
 	for {
 		last := q.files[len(q.files)-1]
 		next := &queueFile{q: q, base: last.base + last.size, first: unknownFirst}
-		info, err := os.Lstat(filepath.Join(q.dir(), segmentName(next.base)))
+		info, err := os.Lstat(q.filePath(next.base))
 		if err != nil || info.Size() != last.size {
 			return
 		}
@@ -97,7 +97,7 @@ func (q *queue) findLaterLocked() {
 // endsAt reports whether the file at base has the right size, and its entry before end is the one that was last; and
 // whether nothing lies behind it.
 func (q *queue) endsAt(base, size, end, phys, queueMax int64) (ok, empty bool) {
-	path := filepath.Join(q.dir(), segmentName(base))
+	path := q.filePath(base)
 	if q.all.faults.check(OpRead, path) != nil {
 		return false, false
 	}

@@ -20,6 +20,8 @@ type queues struct {
 	log    *commitLog
 	logMin func() int64 // first physical offset in the log
 	cache  fileCache
+
+	simpleRoot string // of simple queues
 	// compactions has the compaction logs of queues.
 	compactions *compactions
 
@@ -53,13 +55,20 @@ func newQueues(opts *Options, log *commitLog) *queues {
 		log:    log,
 		logMin: log.minPhys,
 		seed:   maphash.MakeSeed(),
+
+		simpleRoot: filepath.Join(opts.Dir, simpleKind{}.folder()),
 	}
 	qs.cache.limit = opts.MaxMappedQueues
 	return qs
 }
 
 // rootOf is the directory of all queues of a kind.
-func (qs *queues) rootOf(kind queueKind) string { return filepath.Join(qs.opts.Dir, kind.folder()) }
+func (qs *queues) rootOf(kind queueKind) string {
+	if kind == queueKind(simpleKind{}) { // asked for each of 100,000 queues
+		return qs.simpleRoot
+	}
+	return filepath.Join(qs.opts.Dir, kind.folder())
+}
 
 // shard returns where a queue lies, and its hash.
 func (qs *queues) shard(topic string, id int32) (*queueShard, uint64) {

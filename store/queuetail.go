@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"sort"
 )
 
@@ -42,7 +41,7 @@ func (t *queueTail) entryAt(pos int64) (entry, error) {
 
 // fill reads the piece of f that begins at pos.
 func (t *queueTail) fill(f *queueFile, pos int64) error {
-	path := filepath.Join(t.q.dir(), segmentName(f.base))
+	path := t.q.filePath(f.base)
 	if t.f != f {
 		if err := t.close(); err != nil {
 			return err

@@ -71,6 +71,16 @@ type segment struct {
 // segmentName is the name of a file that begins at base, on disk, do not change. Apache: UtilAll.offset2FileName.
 func segmentName(base int64) string { return fmt.Sprintf("%020d", base) }
 
+// appendSegmentName appends segmentName(base).
+func appendSegmentName(b []byte, base int64) []byte {
+	var digits [20]byte
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = byte('0' + base%10)
+		base /= 10
+	}
+	return append(b, digits[:]...)
+}
+
 // segmentBase reads a name made by segmentName.
 func segmentBase(name string) (base int64, ok bool) {
 	if len(name) != 20 {
