@@ -17,6 +17,9 @@ func (g *Guard) Audit(entries []remoting.Entry) []remoting.Entry {
 		return entries
 	}
 	for i := range entries {
+		if entries[i].Code == codec.RegisterTopicInNamesrv {
+			continue // brokers send it for each new topic
+		}
 		if r := rules[entries[i].Code]; r != nil && r.change {
 			entries[i].Handler = audited(r, entries[i].Handler, g.opts.Logger)
 		}

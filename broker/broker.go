@@ -233,7 +233,7 @@ func (b *Broker) openTopics(cfg Config, path string) (err error) {
 		TableOptions: b.tableOptions(), Cluster: cfg.ClusterName, Broker: cfg.Name, AutoCreate: cfg.AutoCreateTopic,
 		DefaultQueueNums: cfg.DefaultTopicQueueNums, ClusterTopic: cfg.ClusterTopic, BrokerTopic: cfg.BrokerTopic,
 		TraceTopic: cfg.TraceTopic, TraceTopicName: cfg.TraceTopicName, LMQ: cfg.LMQ,
-		OnChange: func(map[string]*codec.TopicConfig) { b.register.Changed() },
+		OnChange: b.topicsChanged,
 	})
 	return err
 }

@@ -22,6 +22,9 @@ const (
 	// what it took, but never by more than maxChangeGap: somebody may wait for the change to be known.
 	minChangeGap = 10 * time.Millisecond
 	maxChangeGap = 300 * time.Millisecond
+	// settleGap is the least time from a topic told by itself to the registration of all: whoever creates many topics one by one
+	// has all of them registered once a second, or after ten times what that takes.
+	settleGap = time.Second
 	// registerWait bounds one call. Apache: 24 s for all name servers together.
 	registerWait = 3 * time.Second
 	// leaveWait bounds the farewell to a name server that was silent before.
@@ -57,15 +60,17 @@ type RegistrarOptions struct {
 }
 
 // Registrar keeps a broker registered at its name servers, each on its own: one that cannot be reached does not hold up the
-// others. It always sends all topics, since a name server that does not know the broker refuses a single one.
-// Apache: BrokerOuterAPI.registerBrokerAll.
+// others. It sends all topics, every period and after changes; a topic that is new or different is told by itself before, where the
+// name server is known to know the broker. Apache: BrokerOuterAPI.registerBrokerAll, registerSingleTopicAll.
 type Registrar struct {
 	opts  RegistrarOptions
 	body  registerBody
 	links registrarLinks
 
-	// changes counts the calls of Changed.
-	changes atomic.Int64
+	// changing is held while a change is counted and handed to all name servers, so that these get changes in the order of their
+	// numbers. changes counts the calls of Changed and ChangedTopics.
+	changing sync.Mutex
+	changes  atomic.Int64
 	// mu guards progress, which is closed and replaced whenever a name server has been called.
 	mu       sync.Mutex
 	progress chan struct{}
@@ -82,12 +87,16 @@ type namesrvLink struct {
 	// succeeded.
 	told             atomic.Int64
 	down, registered atomic.Bool
+	fresh            freshTopics
 
 	// mu is held while the name server is called, so that nothing is registered after Unregister.
 	mu   sync.Mutex
 	left bool
 	// known is whether the last call succeeded, asked whether there was one.
 	known, asked bool
+	// conn is the connection over which all topics were registered last, 0 when that failed. plain is one over which a single topic was
+	// refused: Apache's name servers before 5.0 do not know the request.
+	conn, plain int64
 }
 
 func newNamesrvLink(addr string) *namesrvLink {
@@ -112,10 +121,18 @@ func (r *Registrar) AwaitFirst() {
 }
 
 // Changed says that the topics have changed: they are registered soon. It does not wait.
-func (r *Registrar) Changed() {
+func (r *Registrar) Changed() { r.changed(nil) }
+
+// ChangedTopics says that these topics are new or different, and nothing else. It does not wait.
+func (r *Registrar) ChangedTopics(topics []codec.QueuesOfTopic) { r.changed(topics) }
+
+func (r *Registrar) changed(topics []codec.QueuesOfTopic) {
 	r.body.forget()
-	r.changes.Add(1)
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	number := r.changes.Add(1)
 	for _, l := range r.links.now() {
+		l.fresh.add(number, topics)
 		select {
 		case l.changed <- struct{}{}:
 		default:
@@ -215,43 +232,52 @@ func (r *Registrar) keep(ctx context.Context, l *namesrvLink) {
 		if ctx.Err() != nil {
 			return
 		}
-		wait, gap := r.opts.Period, min(max(minChangeGap, 10*time.Since(began)), maxChangeGap)
+		took := time.Since(began)
+		p := pause{most: r.opts.Period, gap: min(max(minChangeGap, 10*took), maxChangeGap), settle: max(settleGap, 10*took)}
 		if err != nil {
-			wait = min(backOff, r.opts.Period)
-			gap = wait
+			p.most = min(backOff, r.opts.Period)
+			p.gap, p.settle = p.most, p.most
 			backOff = min(2*backOff, r.opts.Period)
 		} else {
 			backOff = firstBackOff
 		}
-		if changed = r.pause(ctx, l, gap, wait); ctx.Err() != nil {
+		if changed = r.await(ctx, l, p); ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// pause waits for a change, but at least for gap, or until wait is over. It reports whether there was a change.
-func (r *Registrar) pause(ctx context.Context, l *namesrvLink, gap, wait time.Duration) bool {
-	gap = min(gap, wait)
-	timer := time.NewTimer(gap)
+// pause says how long to wait after a registration: at most most; at least gap when there is a change; settle when the change has been
+// told by itself.
+type pause struct{ most, gap, settle time.Duration }
+
+// await waits for when all topics are to be registered again, and tells topics by themselves meanwhile. It reports whether there was a
+// change.
+func (r *Registrar) await(ctx context.Context, l *namesrvLink, p pause) (changed bool) {
+	began := time.Now()
+	due := began.Add(p.most)
+	timer := time.NewTimer(p.most)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-	}
-	timer.Reset(wait - gap)
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+	for {
 		select {
+		case <-ctx.Done():
+			return changed
+		case <-timer.C:
+			return changed
 		case <-l.changed:
-			return true
-		default:
 		}
-	case <-l.changed:
-		return true
+		next := began.Add(p.gap)
+		switch n, told := r.tellFresh(ctx, l); {
+		case told && n == 0: // all topics were registered since
+			continue
+		case told:
+			next = time.Now().Add(p.settle)
+		}
+		if changed = true; next.Before(due) {
+			due = next
+			timer.Reset(time.Until(due))
+		}
 	}
-	return false
 }
 
 // register registers once and logs when that goes otherwise than the time before.
@@ -261,8 +287,15 @@ func (r *Registrar) register(ctx context.Context, l *namesrvLink, changed bool) 
 	if l.left {
 		return nil
 	}
+	r.changing.Lock()
 	changes := r.changes.Load()
+	l.fresh.clear()
+	r.changing.Unlock()
 	err := r.send(ctx, l, changed)
+	if l.conn = r.opts.Client.ConnID(l.addr); err != nil {
+		l.conn = 0
+		l.fresh.spoil()
+	}
 	r.called(l, changes, err)
 	if ctxErr := ctx.Err(); err != nil && errors.Is(ctxErr, context.Canceled) {
 		return err

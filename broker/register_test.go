@@ -23,6 +23,7 @@ type heard struct {
 	fields  map[string]string
 	topics  map[string]*codec.TopicConfig
 	version codec.DataVersion
+	route   codec.TopicRouteData
 }
 
 // fakeNamesrv records what brokers say and answers with answer, or success.
@@ -46,6 +47,7 @@ func openFakeNamesrv(t testing.TB, addr string) *fakeNamesrv {
 			{Code: codec.RegisterBroker, Pool: remoting.PoolAdmin, Handler: f.handle},
 			{Code: codec.UnregisterBroker, Pool: remoting.PoolAdmin, Handler: f.handle},
 			{Code: codec.QueryDataVersion, Pool: remoting.PoolAdmin, Handler: f.handle},
+			{Code: codec.RegisterTopicInNamesrv, Pool: remoting.PoolAdmin, Handler: f.handle},
 		})
 	}
 	server, err := remoting.Open(opts)
@@ -77,6 +79,10 @@ func (f *fakeNamesrv) handle(req *remoting.Request) (*codec.Command, error) {
 		}
 		h.topics, h.version = body.TopicConfigSerializeWrapper.TopicConfigTable, body.TopicConfigSerializeWrapper.DataVersion
 		f.holds = h.version
+	case codec.RegisterTopicInNamesrv:
+		if err := codec.UnmarshalJSON(req.Body, &h.route); err != nil {
+			return nil, err
+		}
 	case codec.QueryDataVersion:
 		if err := codec.UnmarshalJSON(req.Body, &h.version); err != nil {
 			return nil, err
@@ -161,17 +167,22 @@ func (r *registering) topics() codec.TopicConfigAndMapping {
 	return r.table
 }
 
-// create adds a topic as the broker's table would: the old table is left alone.
+// create adds a topic and says that the topics have changed.
 func (r *registering) create(topic string) {
+	r.add(topic)
+	r.Changed()
+}
+
+// add adds a topic as the broker's table would: the old table is left alone.
+func (r *registering) add(topic string) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	topics := map[string]*codec.TopicConfig{topic: codec.NewTopicConfig(topic)}
 	for name, config := range r.table.TopicConfigTable {
 		topics[name] = config
 	}
 	r.table.TopicConfigTable = topics
 	r.table.DataVersion.Counter++
-	r.mu.Unlock()
-	r.Changed()
 }
 
 func TestRegistrarSaysWhatJavaSays(t *testing.T) {

@@ -44,6 +44,25 @@ func (b *Broker) topicsToRegister() codec.TopicConfigAndMapping {
 	}
 }
 
+// topicsChanged has the name servers told. Topics that are gone are told by leaving them out of all topics.
+func (b *Broker) topicsChanged(changed map[string]*codec.TopicConfig) {
+	if len(changed) > maxFreshTopics {
+		b.register.Changed()
+		return
+	}
+	perm := b.config.permission()
+	topics := make([]codec.QueuesOfTopic, 0, len(changed))
+	for name, t := range changed {
+		if t == nil {
+			b.register.Changed()
+			return
+		}
+		topics = append(topics, codec.QueuesOfTopic{Topic: name, Queues: codec.QueueData{Perm: t.Perm & perm, ReadQueueNums: t.ReadQueueNums,
+			WriteQueueNums: t.WriteQueueNums, TopicSysFlag: t.TopicSysFlag}})
+	}
+	b.register.ChangedTopics(topics)
+}
+
 // newPeers finds other brokers by the name servers that this one is registered at.
 func (b *Broker) newPeers() *peers {
 	return &peers{namesrvs: b.register.Namesrvs, call: b.client.Call}

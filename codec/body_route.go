@@ -18,6 +18,12 @@ type QueueData struct {
 	WriteQueueNums int32  `json:"writeQueueNums"`
 }
 
+// QueuesOfTopic are a topic's queues on one broker.
+type QueuesOfTopic struct {
+	Topic  string
+	Queues QueueData
+}
+
 // BrokerData is the addresses of one broker name by broker id; 0 is the master. Apache: BrokerData.
 type BrokerData struct {
 	BrokerAddrs        map[int64]string `json:"brokerAddrs"`

@@ -218,7 +218,7 @@ func (c *comparison) memory(b *testing.B, what string, kind Kind, tg *Target) {
 }
 
 // anonymousKiB is the resident memory of a broker that is not of files.
-func anonymousKiB(b *testing.B, tg *Target) float64 {
+func anonymousKiB(b testing.TB, tg *Target) float64 {
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(tg.broker.cmd.Process.Pid), "status"))
 	require.NoError(b, err)
 	for line := range strings.Lines(string(status)) {

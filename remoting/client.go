@@ -56,6 +56,7 @@ type Client struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	conns  map[string]*clientConn // open ones and those being opened
+	dials  int64
 	closed bool
 }
 
@@ -149,7 +150,8 @@ func (cl *Client) conn(ctx context.Context, addr string) (*clientConn, error) {
 		}
 		cc := cl.conns[addr]
 		if cc == nil {
-			cc = &clientConn{client: cl, addr: addr, ready: make(chan struct{}), calls: calls{max: cl.opts.MaxCalls}}
+			cl.dials++
+			cc = &clientConn{client: cl, addr: addr, id: cl.dials, ready: make(chan struct{}), calls: calls{max: cl.opts.MaxCalls}}
 			cl.conns[addr] = cc
 			cl.readers.Add(1) // under mu, so that Close does not miss it
 			cl.mu.Unlock()
@@ -171,10 +173,22 @@ func (cl *Client) conn(ctx context.Context, addr string) (*clientConn, error) {
 	}
 }
 
+// ConnID tells the connections to addr apart: each has a number of its own, and 0 says that there is none. Who finds the same number
+// before and after calls knows that all of them went over that connection.
+func (cl *Client) ConnID(addr string) int64 {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cc := cl.conns[addr]; cc != nil {
+		return cc.id
+	}
+	return 0
+}
+
 // clientConn is one connection of a Client.
 type clientConn struct {
 	client *Client
 	addr   string
+	id     int64
 	ready  chan struct{} // closed when failed or net is set
 	failed error
 	net    net.Conn

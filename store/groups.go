@@ -43,6 +43,7 @@ type Groups struct {
 	opts       GroupsOptions
 	table      *confTable[codec.SubscriptionGroupConfig]
 	unknown    codec.UnknownFields
+	text       tableText[codec.SubscriptionGroupConfig]
 	autoCreate atomic.Bool
 	lmq        *implicit[codec.SubscriptionGroupConfig] // nil without light message queues
 	// forbidden is group to topic to bits; replaced under table.mu, never changed.
@@ -57,7 +58,7 @@ func OpenGroups(path string, opts GroupsOptions) (*Groups, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Groups{opts: opts, lmq: newLMQGroups(opts.LMQ)}
+	g := &Groups{opts: opts, lmq: newLMQGroups(opts.LMQ), text: tableText[codec.SubscriptionGroupConfig]{member: "subscriptionGroupTable"}}
 	g.autoCreate.Store(opts.AutoCreate)
 	values, version, missing := opts.merge(stored)
 	forbidden := map[string]map[string]int32{}
@@ -99,8 +100,9 @@ func (o *GroupsOptions) merge(stored *codec.SubscriptionGroupTable) (values map[
 }
 
 func (g *Groups) encode(values map[string]*codec.SubscriptionGroupConfig, version codec.DataVersion) ([]byte, error) {
-	return codec.MarshalPrettyJSON(&codec.SubscriptionGroupTable{
-		DataVersion: version, ForbiddenTable: *g.forbidden.Load(), SubscriptionGroupTable: values, Unknown: g.unknown,
+	forbidden := *g.forbidden.Load()
+	return g.text.encode(values, func(values map[string]*codec.SubscriptionGroupConfig) any {
+		return &codec.SubscriptionGroupTable{DataVersion: version, ForbiddenTable: forbidden, SubscriptionGroupTable: values, Unknown: g.unknown}
 	})
 }
 

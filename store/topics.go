@@ -40,6 +40,7 @@ type Topics struct {
 	opts       TopicsOptions
 	table      *confTable[codec.TopicConfig]
 	unknown    codec.UnknownFields
+	text       tableText[codec.TopicConfig]
 	system     map[string]bool // names, never changed after OpenTopics
 	autoCreate atomic.Bool
 	lmq        *implicit[codec.TopicConfig] // nil without light message queues
@@ -53,7 +54,7 @@ func OpenTopics(path string, opts TopicsOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Topics{opts: opts, system: opts.systemNames(), lmq: newLMQTopics(opts.LMQ)}
+	t := &Topics{opts: opts, system: opts.systemNames(), lmq: newLMQTopics(opts.LMQ), text: tableText[codec.TopicConfig]{member: "topicConfigTable"}}
 	t.autoCreate.Store(opts.AutoCreate)
 	values, version, missing := opts.merge(stored)
 	if stored != nil {
@@ -91,7 +92,9 @@ func (o *TopicsOptions) merge(stored *codec.TopicConfigTable) (values map[string
 }
 
 func (t *Topics) encode(values map[string]*codec.TopicConfig, version codec.DataVersion) ([]byte, error) {
-	return codec.MarshalPrettyJSON(&codec.TopicConfigTable{DataVersion: version, TopicConfigTable: values, Unknown: t.unknown})
+	return t.text.encode(values, func(values map[string]*codec.TopicConfig) any {
+		return &codec.TopicConfigTable{DataVersion: version, TopicConfigTable: values, Unknown: t.unknown}
+	})
 }
 
 // Close writes what is not yet written and ends the table's goroutine.
