@@ -38,18 +38,6 @@ type Config struct {
 	Audit bool
 }
 
-// secretKey is a key whose value is shown as stars.
-func secretKey[C any](field func(*C) *string) codec.SettingKey[C] {
-	k := codec.TextKey(field)
-	k.Get = func(c *C) string {
-		if *field(c) == "" {
-			return ""
-		}
-		return "******"
-	}
-	return k
-}
-
 // AddKeys puts the keys into a table of settings; at finds the Config in C.
 func AddKeys[C any](keys codec.SettingKeys[C], at func(*C) *Config) codec.SettingKeys[C] {
 	text := func(field func(*Config) *string) func(*C) *string { return func(c *C) *string { return field(at(c)) } }
@@ -64,8 +52,8 @@ func AddKeys[C any](keys codec.SettingKeys[C], at func(*C) *Config) codec.Settin
 	keys["authorizationMetadataProvider"] = codec.TextKey(text(func(c *Config) *string { return &c.AuthorizationMetadataProvider }))
 	keys["authorizationStrategy"] = codec.TextKey(text(func(c *Config) *string { return &c.AuthorizationStrategy }))
 	keys["authorizationWhitelist"] = codec.TextKey(text(func(c *Config) *string { return &c.AuthorizationWhitelist }))
-	keys["initAuthenticationUser"] = secretKey(text(func(c *Config) *string { return &c.InitUser }))
-	keys["innerClientAuthenticationCredentials"] = secretKey(text(func(c *Config) *string { return &c.InnerCredentials }))
+	keys["initAuthenticationUser"] = codec.SecretKey(text(func(c *Config) *string { return &c.InitUser }))
+	keys["innerClientAuthenticationCredentials"] = codec.SecretKey(text(func(c *Config) *string { return &c.InnerCredentials }))
 	keys["authConfigPath"] = codec.TextKey(text(func(c *Config) *string { return &c.Path }))
 	keys["authSecretKeyFile"] = codec.TextKey(text(func(c *Config) *string { return &c.KeyFile }))
 	keys["migrateAuthFromV1Enabled"] = codec.BoolKey(flag(func(c *Config) *bool { return &c.MigrateFromV1 }))

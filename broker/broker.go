@@ -78,6 +78,7 @@ type Broker struct {
 	tls       *remoting.TLS
 	register  *Registrar
 	http      *web.Server // nil: nothing is served
+	pusher    *web.Pusher // nil: nothing is sent
 	services  *services
 	// topicsKnown is whether there was a table of topics when the broker opened.
 	topicsKnown bool
@@ -427,6 +428,7 @@ func (b *Broker) Close(ctx context.Context) error {
 	}
 	// Only a broker that listened may have registered; taking back another one's registration would be wrong.
 	closeIf(b.http != nil, func() error { return b.http.Close(ctx) })
+	closeIf(b.pusher != nil, func() error { return b.pusher.Close(ctx) })
 	closeIf(b.server != nil, func() error { b.register.Unregister(ctx); return nil })
 	closeIf(b.server != nil, func() error { return b.server.Close(ctx) })
 	b.services.stop()

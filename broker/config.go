@@ -176,7 +176,7 @@ func DefaultConfig() Config {
 		AdminWait:           5 * time.Second,
 		MaxConsumeQueueScan: 20000, MaxLMQs: 20000, ExtSegmentBytes: 48 << 20, FilterConsumers: 32, FilterErrorPercent: 20,
 		Auth:             auth.Config{Home: os.Getenv("ROCKETMQ_HOME"), Audit: true},
-		HTTP:             HTTPConfig{Config: web.Config{Port: 5557}, Exporter: exporterNone},
+		HTTP:             HTTPConfig{Config: web.Config{Port: 5557}, Exporter: web.ExporterNone, Push: web.DefaultPushConfig()},
 		NetConfig:        defaultNetConfig(),
 		CompactionConfig: defaultCompactionConfig(), RetentionConfig: defaultRetentionConfig(), ScrubConfig: defaultScrubConfig(),
 	}

@@ -46,7 +46,7 @@ var whyNoEffect = map[string]idleReason{
 	"recovery":    {text: "recovery begins at the checkpoint, reads ahead, and makes anew what queues and index lack"},
 	"retention":   {text: "queues and the index follow the log: what begins before its first message is removed"},
 	"statistics":  {text: "the counters are always on and cost no more than an addition"},
-	"metrics":     {text: "all metrics of the scrape are always on; other exporters than PROM are refused"},
+	"metrics":     {text: "all metrics are always on, and each kind of series is bounded"},
 	"logging":     {text: "the log has levels instead, which change at run time"},
 	"naming":      {text: "name servers are told of changes at once and of the state at every interval, with time-outs of their own"},
 	"pop":         {text: "what is in flight is kept in memory and in the revive topic, and comes back on its moment; nothing is scanned or merged"},

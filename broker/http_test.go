@@ -25,7 +25,7 @@ import (
 func openMetrics(t *testing.T, change func(*Config)) *Broker {
 	t.Helper()
 	cfg := testConfig(t, t.TempDir())
-	cfg.HTTP = HTTPConfig{Config: web.Config{Host: "127.0.0.1"}, Exporter: exporterProm}
+	cfg.HTTP = HTTPConfig{Config: web.Config{Host: "127.0.0.1"}, Exporter: web.ExporterProm}
 	if change != nil {
 		change(&cfg)
 	}
@@ -94,7 +94,7 @@ func TestMetricsCountWhatWasSent(t *testing.T) {
 	require.Equal(t, map[string]string{"cluster": "DefaultCluster", "node_type": "broker", "node_id": "broker-t", "topic": "Counted",
 		"message_type": "normal", "is_system": "false"}, labels)
 	require.Equal(t, uint64(3), series["rocketmq_message_size"].GetMetric()[0].GetHistogram().GetSampleCount())
-	for _, name := range []string{"rocketmq_rpc_latency_milliseconds", "apogee_commitlog_written_offset", "apogee_append_latency_seconds",
+	for _, name := range []string{"rocketmq_rpc_latency_milliseconds", "apogee_commitlog_written_offset", "apogee_append_latency_seconds", "apogee_flush_latency_seconds",
 		"rocketmq_processor_watermark", "rocketmq_topic_number", "go_goroutines"} {
 		require.Contains(t, series, name)
 	}
@@ -130,7 +130,7 @@ func TestMetricsPortInUse(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	cfg := testConfig(t, t.TempDir())
-	cfg.HTTP = HTTPConfig{Exporter: exporterProm, Config: web.Config{Host: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}}
+	cfg.HTTP = HTTPConfig{Exporter: web.ExporterProm, Config: web.Config{Host: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}}
 	_, err = Open(cfg, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "metricsPromExporterPort")
 	require.ErrorContains(t, err, taken.Addr().String())
@@ -144,7 +144,7 @@ func TestMetricsPortInUse(t *testing.T) {
 func TestStopWithAnOpenScrape(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, t.TempDir())
-	cfg.HTTP = HTTPConfig{Config: web.Config{Host: "127.0.0.1"}, Exporter: exporterProm}
+	cfg.HTTP = HTTPConfig{Config: web.Config{Host: "127.0.0.1"}, Exporter: web.ExporterProm}
 	b := openBroker(t, cfg)
 	conn, err := net.Dial("tcp", b.HTTPAddr().String())
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ type metrics struct {
 
 func newMetrics(b *Broker, cfg Config) *metrics {
 	m := &metrics{b: b, families: make(map[string]*prometheus.Desc)}
-	always := prometheus.Labels{"cluster": cfg.ClusterName, "node_type": "broker", "node_id": cfg.Name}
+	always := cfg.HTTP.labels(cfg.ClusterName, cfg.Name, b.log)
 	for _, f := range families {
 		m.families[f.name] = prometheus.NewDesc(f.name, f.help, strings.Fields(f.labels), always)
 	}
@@ -123,6 +123,8 @@ func (m *metrics) store(s series) {
 	s.counter("apogee_scrub_damaged_total", scrubbed.Damaged.Load())
 	m.latency(s, "apogee_append_latency_seconds", m.b.processor.PutLatency())
 	m.latency(s, "apogee_read_latency_seconds", m.b.processor.GetLatency())
+	flushes := st.FlushTimes()
+	s.histogram("apogee_flush_latency_seconds", flushes.Sum.Seconds(), seconds(flushes.Ends), flushes.Counts)
 }
 
 func (m *metrics) retention(s series, r store.Metrics) {
@@ -144,12 +146,19 @@ func (m *metrics) retention(s series, r store.Metrics) {
 
 // latency shows a sample of calls; the sum is worked out from the ends of the steps.
 func (m *metrics) latency(s series, name string, l processor.Latency) {
-	ends, sum := make([]float64, len(l.Ends)), 0.0
+	sum := 0.0
 	for i, end := range l.Ends {
-		ends[i] = end.Seconds()
 		sum += end.Seconds() * float64(l.Count[i])
 	}
-	s.histogram(name, sum, ends, l.Count)
+	s.histogram(name, sum, seconds(l.Ends), l.Count)
+}
+
+func seconds(times []time.Duration) []float64 {
+	all := make([]float64, len(times))
+	for i, t := range times {
+		all[i] = t.Seconds()
+	}
+	return all
 }
 
 func (m *metrics) traffic(s series) {
@@ -184,16 +193,13 @@ func (m *metrics) transactions(s series, f *processor.TopicFlow) {
 	if f.RolledBack > 0 {
 		s.counter("rocketmq_rollback_messages_total", f.RolledBack, f.Topic)
 	}
-	ends, committed := make([]float64, len(f.Finished.Ends)), int64(0)
-	for i, end := range f.Finished.Ends {
-		ends[i] = end.Seconds()
-	}
+	committed := int64(0)
 	for _, n := range f.Finished.Count {
 		committed += n
 	}
 	if committed > 0 {
 		s.counter("rocketmq_commit_messages_total", committed, f.Topic)
-		s.histogram("rocketmq_finish_message_latency_milliseconds", f.FinishSum.Seconds(), ends, f.Finished.Count, f.Topic)
+		s.histogram("rocketmq_finish_message_latency_milliseconds", f.FinishSum.Seconds(), seconds(f.Finished.Ends), f.Finished.Count, f.Topic)
 	}
 }
 

@@ -64,6 +64,7 @@ var families = []struct{ name, labels, help string }{
 	{"apogee_scrub_damaged_total", "", "Places of the log without a whole record; one that is met again in the next pass counts again"},
 	{"apogee_append_latency_seconds", "", "Appends to the log, one in 16 of them"},
 	{"apogee_read_latency_seconds", "", "Reads for pulls, one in 16 of them"},
+	{"apogee_flush_latency_seconds", "", "Flushes of the log to disk"},
 	{"apogee_consumer_queue_lag_messages", "consumer_group topic queue_id", "Messages of a queue without a committed offset"},
 	{"apogee_subscription_mismatch", "consumer_group", "1 for each group whose members subscribe differently"},
 	{"apogee_auth_denied_total", "cause", "Requests refused for want of a user, a signature or a right"},

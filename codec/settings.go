@@ -35,6 +35,18 @@ func TextKey[C any](field func(*C) *string) SettingKey[C] {
 	}
 }
 
+// SecretKey is a text whose value is shown as stars.
+func SecretKey[C any](field func(*C) *string) SettingKey[C] {
+	k := TextKey(field)
+	k.Get = func(c *C) string {
+		if *field(c) == "" {
+			return ""
+		}
+		return "******"
+	}
+	return k
+}
+
 // OneOfKey is a text that has to be one of values.
 func OneOfKey[C any](field func(*C) *string, values ...string) SettingKey[C] {
 	k := TextKey(field)

@@ -35,6 +35,7 @@ type flusher struct {
 	before   mark          // an end of the log not flushed when it was looked at; belongs to run
 	took     time.Duration // by the last flushes that callers waited for; belongs to run
 	group    atomic.Int64  // bytes of those flushes, 0 before the first
+	times    flushTimes
 
 	// What follows belongs to runQueues, and to Close after it.
 	check checkpoint
@@ -189,7 +190,10 @@ func (f *flusher) flushTo(physOffset int64) bool {
 	if f.s.readOnly.Load() {
 		return false
 	}
-	if err := f.flushRange(f.s.log.flushed.Load(), physOffset); err != nil {
+	began := time.Now()
+	err := f.flushRange(f.s.log.flushed.Load(), physOffset)
+	f.times.add(time.Since(began))
+	if err != nil {
 		f.s.turnReadOnly(err)
 		return false
 	}
