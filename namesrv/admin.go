@@ -204,8 +204,9 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 	defer s.config.Unlock()
 	next := s.opts.clone()
 	forbidden := append(strings.Split(next.ConfigBlackList, ";"), blackList...)
-	taken, others, err := keys.Update(&next, req.Body, func(key string) error {
-		if slices.Contains(forbidden, key) || netKeys[key].Set != nil {
+	all := updateKeys()
+	taken, others, err := all.Update(&next, req.Body, func(key string) error {
+		if slices.Contains(forbidden, key) || netKeys[key].Set != nil && !netKeys[key].Live {
 			return codec.ErrBlackList
 		}
 		return nil
@@ -225,7 +226,7 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 		}
 	}
 	for _, c := range taken {
-		s.log.Info("setting is changed", "key", c.Key, "value", c.Value, "now", keys[c.Key].Live, "client", req.Conn.RemoteAddr())
+		s.log.Info("setting is changed", "key", c.Key, "value", c.Value, "now", all[c.Key].Live, "client", req.Conn.RemoteAddr())
 	}
 	if err := next.validate(); err != nil {
 		return nil, err
@@ -235,6 +236,7 @@ func (s *Server) updateConfig(req *remoting.Request) (*codec.Command, error) {
 	}
 	s.opts = next
 	s.settings.Store(&next.Settings)
+	next.applyLogLevel()
 	s.routes.settingsChanged()
 	return req.Response(codec.Success), nil
 }

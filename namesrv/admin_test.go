@@ -1,6 +1,7 @@
 package namesrv
 
 import (
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -162,6 +163,23 @@ func TestSettingsAtRunTime(t *testing.T) {
 	again := options(t)
 	require.NoError(t, again.Load(opts.ConfigStorePath))
 	require.Equal(t, int64(5001), again.ScanInterval.Milliseconds())
+}
+
+func TestLogLevelChangesWhileRunning(t *testing.T) {
+	t.Parallel()
+	opts := options(t)
+	opts.Level, opts.LogLevel = new(slog.LevelVar), "warn"
+	p := dial(t, open(t, opts))
+	require.Equal(t, slog.LevelWarn, opts.Level.Level())
+	p.ok(codec.UpdateNamesrvConfig, nil, []byte("logLevel=debug\n"))
+	require.Equal(t, slog.LevelDebug, opts.Level.Level())
+	require.Equal(t, codec.SystemError, p.call(codec.UpdateNamesrvConfig, codec.Version, nil, []byte("logLevel=loud\n")).Code)
+	p.refused(codec.NoPermission, "Can not update config in black list.", codec.UpdateNamesrvConfig, nil, []byte("logLevel=info\npprofEnable=true\n"))
+	require.Equal(t, slog.LevelDebug, opts.Level.Level())
+
+	again := options(t)
+	require.NoError(t, again.Load(opts.ConfigStorePath))
+	require.Equal(t, "debug", again.LogLevel, "kept over a restart")
 }
 
 func TestRegistrationIsChecked(t *testing.T) {

@@ -53,6 +53,7 @@ func Open(opts Options) (*Server, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
+	opts.applyLogLevel()
 	s := &Server{log: opts.Logger, now: opts.Now, started: opts.Now(), opts: opts, wake: make(chan struct{}, 1)}
 	s.settings.Store(&opts.Settings)
 	var err error
@@ -107,7 +108,7 @@ func (s *Server) openGuard() (err error) {
 		dir = filepath.Join(filepath.Dir(s.opts.KVConfigPath), "apogee")
 	}
 	s.guard, err = auth.Open(auth.Options{Config: s.opts.Auth, Cluster: s.opts.Cluster, Dir: dir, Logger: s.log, Now: s.now})
-	if err == nil && !s.opts.Auth.On() && s.opts.Check == nil && auth.OpenToOthers(s.opts.BindAddress) {
+	if err == nil && !s.opts.Auth.On() && s.opts.Check == nil && !s.opts.OpenIsSaid && auth.OpenToOthers(s.opts.BindAddress) {
 		s.log.Warn("anybody who reaches this name server may administer it: neither aclEnable nor authenticationEnabled is set", "bindAddress", s.opts.BindAddress)
 	}
 	return err

@@ -38,6 +38,8 @@ type Options struct {
 	Cluster string
 	// Check, if set, checks requests in place of Auth.
 	Check func(*remoting.Request) error
+	// OpenIsSaid leaves it to others to say that anybody may administer this server.
+	OpenIsSaid bool
 
 	Settings
 	NetOptions

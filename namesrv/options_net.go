@@ -2,6 +2,7 @@ package namesrv
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -9,7 +10,7 @@ import (
 )
 
 // NetOptions say how the name server is reached. They have keys in namesrv.conf that NamesrvConfig and NettyServerConfig do not
-// have, so GET_NAMESRV_CONFIG does not show them and no request changes them.
+// have, so GET_NAMESRV_CONFIG does not show them and no request changes any but LogLevel.
 type NetOptions struct {
 	// TLS has the settings of Apache's TlsSystemConfig.
 	TLS remoting.TLSSettings
@@ -22,6 +23,9 @@ type NetOptions struct {
 	Listeners string
 	// Nsaddr is where clients ask for the list of name servers.
 	Nsaddr NsaddrOptions
+	// LogLevel is debug, info, warn or error, which requests may change; empty leaves Level as it is. Level, if set, is what the log obeys.
+	LogLevel string
+	Level    *slog.LevelVar
 }
 
 func defaultNetOptions() NetOptions {
@@ -39,7 +43,30 @@ var netKeys = withTLSKeys(codec.SettingKeys[Options]{
 	"nsaddrPort":              codec.NumberKey(func(o *Options) *int { return &o.Nsaddr.Port }, 0, 65535),
 	"nsaddrList":              codec.TextKey(func(o *Options) *string { return &o.Nsaddr.List }),
 	"pprofEnable":             codec.BoolKey(func(o *Options) *bool { return &o.HTTP.Pprof }),
+	"logLevel":                codec.LiveKey(codec.OneOfKey(func(o *Options) *string { return &o.LogLevel }, "", "debug", "info", "warn", "error")),
 })
+
+// updateKeys are those that a request may name: Apache's, and of Apogee's own those that change at run time.
+func updateKeys() codec.SettingKeys[Options] {
+	all := maps.Clone(keys)
+	for name, key := range netKeys {
+		if key.Live {
+			all[name] = key
+		}
+	}
+	return all
+}
+
+// applyLogLevel makes the log obey LogLevel.
+func (o *Options) applyLogLevel() {
+	if o.Level == nil || o.LogLevel == "" {
+		return
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.LogLevel)); err == nil {
+		o.Level.Set(level)
+	}
+}
 
 // withTLSKeys adds the keys of TLS. What the keys are given is remembered, as passwords are not printed.
 func withTLSKeys(keys codec.SettingKeys[Options]) codec.SettingKeys[Options] {

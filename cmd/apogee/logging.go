@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/apogee-mq/apogee/broker"
+	"github.com/apogee-mq/apogee/namesrv"
 )
 
 // logFlags choose how the log on stderr looks.
@@ -27,6 +28,14 @@ func (f *logFlags) broker(cmd *cobra.Command, cfg *broker.Config) {
 	cfg.Level = &f.now
 	if cmd.Flags().Changed("log-level") {
 		cfg.LogLevel = f.level
+	}
+}
+
+// namesrv is broker for a name server.
+func (f *logFlags) namesrv(cmd *cobra.Command, opts *namesrv.Options) {
+	opts.Level = &f.now
+	if cmd.Flags().Changed("log-level") {
+		opts.LogLevel = f.level
 	}
 }
 

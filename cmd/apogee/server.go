@@ -61,6 +61,8 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	opts := namesrv.DefaultOptions()
 	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
 	opts.TLS, opts.ProxySources, opts.Listeners = cfg.TLS, cfg.ProxySources, f.namesrvListeners
+	opts.OpenIsSaid = true // by the broker
+	opts.Level = &f.now
 	opts.KVConfigPath = filepath.Join(cfg.StoreRoot, "namesrv", "kvConfig.json")
 	opts.ConfigStorePath = filepath.Join(cfg.StoreRoot, "namesrv", "namesrv.properties")
 	if cfg.Auth.Authentication {

@@ -42,6 +42,7 @@ func namesrvCommand() *cobra.Command {
 			if err := set.apply(opts.Apply); err != nil {
 				return err
 			}
+			f.namesrv(cmd, &opts)
 			if print {
 				fmt.Fprint(cmd.OutOrStdout(), opts.PrintText())
 				return nil
