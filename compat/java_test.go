@@ -2,6 +2,10 @@ package compat
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -82,12 +86,25 @@ func TestJavaNamesrvRestart(t *testing.T) {
 	})
 }
 
-// TestJavaWritePerm takes the broker's write permission away at the name server, hence on servers of its own.
-func TestJavaWritePerm(t *testing.T) {
+// TestJavaAlone has what needs servers of its own: clients find the name server by HTTP, in the way of rocketmq.namesrv.domain (Apache's
+// name server needs a stand-in for that); clients trace; the broker's write permission is taken away at the name server.
+func TestJavaAlone(t *testing.T) {
 	needJava(t)
-	tg := onOwn(t)
+	free, err := pickPorts()
+	require.NoError(t, err)
+	domain := loopback(free.namesrv)
+	tg := onOwn(t, WithNamesrvConf("nsaddrPort", strconv.Itoa(free.namesrv)), WithConf("traceTopicEnable", "true"))
+	if tg.Kind == Apache {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /rocketmq/nsaddr", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, tg.Namesrv()) })
+		server := httptest.NewServer(mux)
+		t.Cleanup(server.Close)
+		domain = server.Listener.Addr().String()
+	}
+	tg.javaProperties = []string{"rocketmq.namesrv.domain=" + domain}
 	for _, version := range javaVersions {
 		t.Run(version, func(t *testing.T) {
+			requireJava(t, tg, version, "--scenario", "namesrv-by-http,trace-default,trace-custom")
 			requireJava(t, tg, version, "--scenario", "namesrv-write-perm")
 		})
 	}

@@ -42,9 +42,6 @@ func readSpans(body string, bornMs int64, host string) []span {
 			if len(f) >= 14 {
 				sp.ok = f[13] == "true"
 			}
-			if len(f) >= 15 {
-				sp.host = f[14]
-			}
 			all = append(all, sp)
 		case f[0] == "SubAfter" && len(f) >= 6:
 			sp := span{kind: "Sub", msgID: f[2], costMs: integer(f[3]), ok: f[4] == "true", atMs: bornMs, host: host}

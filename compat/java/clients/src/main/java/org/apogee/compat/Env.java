@@ -73,6 +73,24 @@ final class Env implements AutoCloseable {
         return p;
     }
 
+    /** A producer that traces into a topic, null for the one that is for it; it is started. */
+    DefaultMQProducer tracingProducer(String traceTopic) throws Exception {
+        DefaultMQProducer p = setUp(new DefaultMQProducer(name("pg"), Servers.hook(), true, traceTopic));
+        p.setSendMsgTimeout(10_000);
+        closers.push(p::shutdown);
+        p.start();
+        return p;
+    }
+
+    /** A push consumer that traces; it is set up but not started. */
+    DefaultMQPushConsumer tracingConsumer(String group, String traceTopic) {
+        DefaultMQPushConsumer c = setUp(
+            new DefaultMQPushConsumer(group, Servers.hook(), new AllocateMessageQueueAveragely(), true, traceTopic));
+        c.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        closers.push(c::shutdown);
+        return c;
+    }
+
     TransactionMQProducer transactionProducer(String group, TransactionListener listener) throws Exception {
         TransactionMQProducer p = setUp(new TransactionMQProducer(group, Servers.hook()));
         p.setSendMsgTimeout(10_000);

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Properties;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
@@ -21,6 +22,7 @@ final class NamesrvScenarios {
     /** Scenarios that change what others stand on; they need servers of their own. */
     static void addExclusiveTo(Map<String, Scenario> all) {
         all.put("namesrv-write-perm", NamesrvScenarios::writePerm);
+        all.put("namesrv-by-http", NamesrvScenarios::byHttp);
     }
 
     static void kv(Env env) throws Exception {
@@ -71,5 +73,22 @@ final class NamesrvScenarios {
         Check.that(admin.addWritePermOfBroker(env.servers.namesrv, env.servers.brokerName()) > 0, "topics added");
         Check.equal(6, admin.examineTopicRouteInfo(topic).getQueueDatas().get(0).getPerm(), "permission added");
         env.sendKeys(env.producer(), topic, "w", 1);
+    }
+
+    /** Clients without a list ask the host of -Drocketmq.namesrv.domain for one. */
+    static void byHttp(Env env) throws Exception {
+        Check.that(System.getProperty("rocketmq.namesrv.domain") != null, "rocketmq.namesrv.domain is set");
+        String topic = env.topic(2);
+        DefaultMQProducer p = env.newProducer();
+        p.setNamesrvAddr(null);
+        p.start();
+        List<String> keys = env.sendKeys(p, topic, "h", 10);
+        Inbox inbox = new Inbox();
+        DefaultMQPushConsumer c = env.pushConsumer(env.name("g"));
+        c.setNamesrvAddr(null);
+        c.subscribe(topic, "*");
+        c.registerMessageListener(inbox.listener());
+        c.start();
+        inbox.awaitExactly(keys);
     }
 }

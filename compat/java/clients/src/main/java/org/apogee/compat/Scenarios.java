@@ -112,6 +112,7 @@ public final class Scenarios {
         Map<String, Scenario> all = all();
         List<String> together = List.copyOf(all.keySet());
         NamesrvScenarios.addExclusiveTo(all);
+        TraceScenarios.addExclusiveTo(all);
         TimerScenarios.addExclusiveTo(all);
         DelayScenarios.addExclusiveTo(all);
         TransactionScenarios.addExclusiveTo(all);
