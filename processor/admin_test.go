@@ -283,6 +283,44 @@ func TestRuntimeInfo(t *testing.T) {
 	require.NotEqual(t, "0", got.Table["commitLogMaxOffset"])
 }
 
+// Reads that found messages and reads that found none are told apart, those of pops too, as rates of 10 s, a minute and ten minutes.
+func TestReadsAreCounted(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	b.topicOf("T", 4)
+	b.groupOf("G")
+	for range 5 {
+		b.put("T", 0, "", "body")
+	}
+	for range 69 {
+		b.TickClients(b.clock.move(10 * time.Second))
+	}
+	rates := func() (found, missed, total, transferred string) {
+		var got codec.KVTable
+		require.NoError(t, codec.UnmarshalJSON(b.request(codec.GetBrokerRuntimeInfo, nil, "").Body, &got))
+		return got.Table["getFoundTps"], got.Table["getMissTps"], got.Table["getTotalTps"], got.Table["getTransferredTps"]
+	}
+	for range 60 {
+		require.Equal(t, codec.Success, b.request(codec.PullMessage, pullFields("G", "T", fields{"queueOffset": "0"}), "").Code)
+	}
+	for range 120 {
+		require.Equal(t, codec.PullNotFound, b.request(codec.PullMessage, pullFields("G", "T", fields{"queueOffset": "5"}), "").Code)
+	}
+	b.TickClients(b.clock.move(10 * time.Second))
+	found, missed, total, transferred := rates()
+	require.Equal(t, "6.0 1.0 0.1", found)
+	require.Equal(t, "12.0 2.0 0.2", missed)
+	require.Equal(t, "18.0 3.0 0.3", total)
+	require.Equal(t, "30.0 5.0 0.5", transferred, "five messages a read")
+
+	before := b.stats.ReadsFound.Load()
+	require.Len(t, b.pops(fields{"queueId": "0", "maxMsgNums": "32"}), 5)
+	require.Greater(t, b.stats.ReadsFound.Load(), before)
+	gone := b.stats.ReadsMissed.Load()
+	b.pops(fields{"queueId": "1", "pollTime": "0"})
+	require.Greater(t, b.stats.ReadsMissed.Load(), gone)
+}
+
 func TestMidnightMovesTheDailyCounters(t *testing.T) {
 	t.Parallel()
 	s := Stats{traffic: newTraffic(), system: func(string) bool { return false }}
