@@ -57,7 +57,9 @@ func BenchmarkTableText(b *testing.B) {
 				name := fmt.Sprintf("topic-%05d", i)
 				values[name] = codec.NewTopicConfig(name)
 			}
-			with := func(values map[string]*codec.TopicConfig) any { return &codec.TopicConfigTable{TopicConfigTable: values} }
+			with := func(values map[string]*codec.TopicConfig) any {
+				return &codec.TopicConfigTable{TopicConfigTable: values}
+			}
 			for b.Loop() {
 				if !kept {
 					text.kept = nil
