@@ -77,41 +77,61 @@ func (s *steady) awaitQueues(t testing.TB, n int) {
 	})
 }
 
-// TestJavaOrder has keys sent in order, each to its queue, while members join and leave, one is killed, and the broker is killed and
-// stopped. A group has members of both client versions.
+// upheavals are what goThrough does with a group, and to whom.
+type upheavals struct {
+	stays, leaves, dies string // versions of the members
+	producer            string // its version
+	shared              int    // each of two members takes from so many queues
+	takenOver           bool   // a dead member's queues go on while the broker runs
+}
+
+// goThrough has keys sent in order, each to its queue, while a member leaves, one is killed, and the broker is killed and stopped. It
+// returns what was acknowledged, all of which has been taken.
+func (g *orderlyGroup) goThrough(t *testing.T, u upheavals) map[string]place {
+	t.Helper()
+	stays := g.join(t, u.stays)
+	producer := startSteady(t, g.tg, u.producer, "steady-orderly-producer", g.topic, unique("PG"))
+	stays.awaitQueues(t, orderQueues)
+
+	leaves := g.join(t, u.leaves)
+	both := func() {
+		leaves.awaitQueues(t, u.shared)
+		stays.awaitQueues(t, u.shared)
+	}
+	both()
+	g.tg.KillBroker(t)
+	producer.awaitError(t)
+	g.tg.StartBroker(t)
+	both()
+	leaves.finish(t)
+	stays.awaitQueues(t, orderQueues)
+
+	dies := g.join(t, u.dies)
+	dies.awaitQueues(t, u.shared)
+	dies.kill()
+	if u.takenOver {
+		stays.awaitQueues(t, orderQueues)
+	}
+	g.tg.StopBroker(t)
+	producer.awaitError(t)
+	g.tg.StartBroker(t)
+	stays.awaitQueues(t, orderQueues)
+
+	producer.finish(t)
+	g.awaitAll(t, producer.acked)
+	stays.finish(t)
+	require.Empty(t, dies.strange)
+	return producer.acked
+}
+
+// TestJavaOrder has groups with members of both client versions. One that is killed leaves its locks to the broker, which forgets
+// them when it ends.
 func TestJavaOrder(t *testing.T) {
 	needJava(t)
 	eachJavaPair(t, func(t *testing.T, oneVersion, otherVersion string) {
 		tg := onOwn(t)
 		g := &orderlyGroup{tg: tg, topic: newTopic(t, tg, orderQueues), group: newGroup(t, tg), scenario: "steady-orderly-consumer"}
-		stays := g.join(t, oneVersion)
-		producer := startSteady(t, tg, otherVersion, "steady-orderly-producer", g.topic, unique("PG"))
-		stays.awaitQueues(t, orderQueues)
-
-		leaves := g.join(t, otherVersion)
-		leaves.awaitQueues(t, orderQueues/2)
-		stays.awaitQueues(t, orderQueues/2)
-		tg.KillBroker(t)
-		producer.awaitError(t)
-		tg.StartBroker(t)
-		leaves.awaitQueues(t, orderQueues/2)
-		stays.awaitQueues(t, orderQueues/2)
-		leaves.finish(t)
-		stays.awaitQueues(t, orderQueues)
-
-		// One that is killed leaves its locks to the broker, which forgets them when it ends.
-		dies := g.join(t, oneVersion)
-		dies.awaitQueues(t, orderQueues/2)
-		dies.kill()
-		tg.StopBroker(t)
-		producer.awaitError(t)
-		tg.StartBroker(t)
-		stays.awaitQueues(t, orderQueues)
-
-		producer.finish(t)
-		g.awaitAll(t, producer.acked)
-		stays.finish(t)
-		require.Empty(t, dies.strange)
-		requireOrder(t, g.all(), producer.acked, 6)
+		acked := g.goThrough(t, upheavals{stays: oneVersion, leaves: otherVersion, dies: oneVersion, producer: otherVersion, shared: orderQueues / 2})
+		requireOrder(t, g.all(), acked, 6)
 	})
 }

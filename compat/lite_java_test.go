@@ -29,3 +29,10 @@ func TestLiteMQAdmin(t *testing.T) {
 	require.Contains(t, run("getLiteGroupInfo", "-p", r.parent, "-g", r.group, "-l", "a"), tg.BrokerName)
 	require.Contains(t, run("triggerLiteDispatch", "-p", r.parent, "-g", r.group), "dispatched")
 }
+
+// TestLiteJava runs the scenarios of the Java client's calls for lite topics.
+func TestLiteJava(t *testing.T) {
+	needJava(t)
+	newIn(t, "5.5.0")
+	requireJava(t, onOwn(t, lmqConf()...), javaVersions[0], "--scenario", "lite-deliver,lite-again")
+}

@@ -3,6 +3,9 @@ package compat
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -406,4 +409,44 @@ func TestLiteInfo(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestLiteKill kills the broker with messages of lite topics in flight. Subscriptions and what was in flight are gone with it, as with
+// Apache's; once the client has subscribed again each topic goes on behind what was acknowledged.
+func TestLiteKill(t *testing.T) {
+	newIn(t, "5.5.0")
+	tg := onOwn(t, lmqConf()...)
+	r := newLiteRun(t, tg)
+	r.add(t, "a", "b")
+	r.put(t, "a", "a-0", "a-1", "a-2")
+	r.ack(t, r.popUntil(t, time.Minute, "a 0 a-0 0", "a 1 a-1 0", "a 2 a-2 0").acks[:2]...)
+	r.put(t, "b", "b-0")
+	r.popUntil(t, time.Minute, "b 0 b-0 0")
+	eventually(t, stopTimeout, func() error {
+		b, err := os.ReadFile(filepath.Join(tg.StorePath(), "config", "lmqConsumerOffset.json"))
+		if err == nil && !strings.Contains(string(b), r.parent+"$a@"+r.group+`":2`) {
+			err = fmt.Errorf("not saved yet: %s", b)
+		}
+		return err
+	})
+	tg.KillBroker(t)
+	tg.StartBroker(t)
+	r.c = connect(t, tg.Broker())
+	r.put(t, "a", "a-3")
+	r.add(t, "a", "b")
+	var all []string
+	eventually(t, popAgain, func() error {
+		got := r.pop(t, time.Minute)
+		r.ack(t, got.acks...)
+		for _, text := range got.text { // whether it was delivered before is forgotten
+			all = append(all, strings.Join(strings.Fields(text)[:3], " "))
+		}
+		if len(all) < 3 {
+			return fmt.Errorf("%q came", all)
+		}
+		return nil
+	})
+	slices.Sort(all)
+	require.Equal(t, []string{"a 2 a-2", "a 3 a-3", "b 0 b-0"}, all)
+	require.Empty(t, r.pop(t, time.Minute).text)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSubscriptionMismatch has two Go consumers of one group subscribe differently. Our broker says so once, naming both, and shows it in
-// its metrics for as long as it lasts.
+// TestSubscriptionMismatch has two consumers of one group subscribe differently: two Go clients, and one with a Java client of each version.
+// Our broker says so once, naming both, and shows it in its metrics for as long as it lasts.
 func TestSubscriptionMismatch(t *testing.T) {
 	if needTarget(t) != Apogee {
 		t.Skip("Apache's broker does not look")
@@ -20,47 +20,63 @@ func TestSubscriptionMismatch(t *testing.T) {
 	require.NoError(t, err)
 	tg := onOwn(t, WithConf("metricsExporterType", "PROM"), WithConf("metricsPromExporterPort", strconv.Itoa(ports.namesrv)),
 		WithConf("metricsPromExporterHost", "127.0.0.1"))
-	topic, group := newTopic(t, tg, 2), newGroup(t, tg)
-	var a, b inbox
-	startPushTags(t, tg, group, topic, "A", a.consume)
-	second := startPushTags(t, tg, group, topic, "B", b.consume)
-	awaitMembers(t, tg, group, 2)
-	ids, err := membersOf(tg, group)
-	require.NoError(t, err)
-	shown := func() (n int, err error) {
-		all, err := scrape(ports.namesrv)
-		for _, m := range all {
-			if m.name == "apogee_subscription_mismatch" && m.labels["consumer_group"] == group {
-				n++
+	topic := newTopic(t, tg, 2)
+	awaitShown := func(t *testing.T, group string, want int) {
+		eventually(t, steadyLimit, func() error { // a heartbeat of each comes every 30 s
+			all, err := scrape(ports.namesrv)
+			n := 0
+			for _, m := range all {
+				if m.name == "apogee_subscription_mismatch" && m.labels["consumer_group"] == group {
+					n++
+				}
+			}
+			if err != nil || n != want {
+				return fmt.Errorf("the metric has %d series: %w", n, err)
+			}
+			return nil
+		})
+	}
+	check := func(t *testing.T, second func(group string) (leave func())) {
+		t.Parallel()
+		group := newGroup(t, tg)
+		var got inbox
+		startPushTags(t, tg, group, topic, "A", got.consume)
+		leave := second(group)
+		awaitMembers(t, tg, group, 2)
+		ids, err := membersOf(tg, group)
+		require.NoError(t, err)
+		awaitShown(t, group, 1)
+		text, err := os.ReadFile(tg.broker.logPath)
+		require.NoError(t, err)
+		var warnings []string
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "level=WARN") && strings.Contains(line, "members of one group subscribe differently") && strings.Contains(line, group) {
+				warnings = append(warnings, line)
 			}
 		}
-		return n, err
-	}
-	eventually(t, popAgain*2, func() error { // a heartbeat of each comes every 30 s
-		if n, err := shown(); err != nil || n != 1 {
-			return fmt.Errorf("the metric has %d series: %w", n, err)
+		require.Len(t, warnings, 1)
+		for _, id := range ids {
+			require.Contains(t, warnings[0], id)
 		}
-		return nil
+		leave()
+		awaitShown(t, group, 0)
+	}
+	t.Run("go", func(t *testing.T) {
+		check(t, func(group string) func() {
+			var got inbox
+			second := startPushTags(t, tg, group, topic, "B", got.consume)
+			return func() { require.NoError(t, second.Shutdown()) }
+		})
 	})
-	text, err := os.ReadFile(tg.broker.logPath)
-	require.NoError(t, err)
-	var warnings []string
-	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, "level=WARN") && strings.Contains(line, "members of one group subscribe differently") {
-			warnings = append(warnings, line)
-		}
+	for _, version := range javaVersions {
+		t.Run(version, func(t *testing.T) {
+			needJava(t)
+			check(t, func(group string) func() {
+				second := startSteady(t, tg, version, "steady-consumer", topic, group)
+				return func() { second.finish(t) }
+			})
+		})
 	}
-	require.Len(t, warnings, 1)
-	for _, word := range append(ids, group) {
-		require.Contains(t, warnings[0], word)
-	}
-	require.NoError(t, second.Shutdown())
-	eventually(t, popAgain, func() error {
-		if n, err := shown(); err != nil || n != 0 {
-			return fmt.Errorf("the metric has %d series: %w", n, err)
-		}
-		return nil
-	})
 }
 
 // TestSubscriptionMismatchSeenByAdmin: what members say of themselves reaches Apache's mqadmin consumerStatus, which finds that they subscribe

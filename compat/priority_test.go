@@ -1,8 +1,10 @@
 package compat
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -45,6 +47,27 @@ func TestPriority(t *testing.T) {
 			for _, r := range all {
 				require.Equal(t, string(r.Body), r.Props[priority])
 			}
+		}
+	})
+
+	t.Run("also from the Go client", func(t *testing.T) {
+		topic, group := topicOf("PRIORITY", 4), newGroup(t, tg)
+		awaitRoute(t, tg, topic)
+		p := newProducer(t, tg)
+		var want []string
+		for i := range 6 {
+			msg := message(topic, fmt.Sprint("p", i))
+			msg.WithProperty(priority, fmt.Sprint(i))
+			res, err := p.SendSync(context.Background(), msg)
+			require.NoError(t, err)
+			require.Equal(t, min(i, 3), res.MessageQueue.QueueId)
+			want = append(want, string(msg.Body))
+		}
+		var got inbox
+		startPush(t, tg, group, topic, got.consume)
+		got.awaitBodies(t, time.Minute, want)
+		for _, m := range got.all() {
+			require.Equal(t, string(m.Body), "p"+m.GetProperty(priority))
 		}
 	})
 

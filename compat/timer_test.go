@@ -194,6 +194,40 @@ func TestTimer(t *testing.T) {
 	})
 }
 
+// TestTimerFortyDays has a broker that takes messages for up to 40 days. Both kinds of limit count from when the message is stored.
+func TestTimerFortyDays(t *testing.T) {
+	tg := onOwn(t, WithConf("timerMaxDelaySec", "3456000"), WithConf("recallMessageEnable", "true"))
+	c := connect(t, tg.Broker())
+	topic := newTopic(t, tg, 1)
+	const days = int64(24 * 3_600_000)
+	far := sendTimed(t, c, topic, "far", "TIMER_DELIVER_MS", atMs(nowMs()+40*days-60_000), "UNIQ_KEY", unique("K"))
+	require.NotEmpty(t, sendTimed(t, c, topic, "seconds", "TIMER_DELAY_SEC", "3455990"))
+	for _, p := range [][]string{{"TIMER_DELIVER_MS", atMs(nowMs() + 40*days + 60_000)}, {"TIMER_DELAY_SEC", "3456060"}} {
+		c.refused(t, resMessageIllegal, strings.Replace(timerTooLong, "259200000", "3456000000", 1), codeSendMessage,
+			sendFields(topic, 0, props(p...)), []byte("x"))
+	}
+	counted := func(want int64) {
+		eventually(t, timerDelivery, func() error {
+			var metrics struct {
+				TimingCount map[string]struct{ Count int64 }
+			}
+			if err := unmarshal(c.ok(t, codeTimerMetrics, nil, nil).Body, &metrics); err != nil || metrics.TimingCount[topic].Count != want {
+				return fmt.Errorf("%d wait, not %d: %w", metrics.TimingCount[topic].Count, want, err)
+			}
+			return nil
+		})
+	}
+	counted(2)
+	awaitTakenIn(t, tg)
+	tg.KillBroker(t)
+	tg.StartBroker(t)
+	c = connect(t, tg.Broker())
+	counted(2)
+	c.ok(t, codeRecallMessage, ext("topic", topic, "recallHandle", far), nil)
+	sendTimed(t, c, topic, "near", "TIMER_DELAY_MS", "1500")
+	arrived(t, c, topic, "near")
+}
+
 func TestTimerSwitchedOff(t *testing.T) {
 	tg := onOwn(t, WithConf("timerWheelEnable", "false"), WithConf("recallMessageEnable", "false"))
 	c := connect(t, tg.Broker())

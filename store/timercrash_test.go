@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -340,4 +341,64 @@ func TestTimerWithAnotherPrecision(t *testing.T) {
 		ts.pass(t, 300*time.Millisecond)
 	}
 	require.Equal(t, want, ts.delivered(t, "T"))
+}
+
+// cutLog takes what the commit log has from a place on, and opens all anew.
+func (ts *timerStore) cutLog(t *testing.T, physOffset int64) {
+	t.Helper()
+	ts.timer.closeFiles()
+	opts := ts.Store.opts
+	to := t.TempDir()
+	require.NoError(t, os.CopyFS(to, txnFiles{os.DirFS(opts.Dir)}))
+	opts.Dir, opts.CommitLogDir = to, filepath.Join(to, "commitlog")
+	path := filepath.Join(opts.CommitLogDir, segmentName(0))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(os.Truncate(path, physOffset), os.Truncate(path, info.Size())))
+	ts.Store, err = Open(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, ts.Store.Close()) })
+	require.Equal(t, physOffset, ts.Written())
+	ts.open(t)
+}
+
+// A power cut takes the end of the commit log with messages that timer log and wheel, which were on disk, point to. These are dropped,
+// which the log says, also when other records lie there by the time they are due; nothing else is lost, and nothing waits.
+func TestTimerOfCutLog(t *testing.T) {
+	t.Parallel()
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("written again %t", again), func(t *testing.T) {
+			t.Parallel()
+			var said lockedBuffer
+			ts := openTimerStore(t, TimerOptions{TableOptions: TableOptions{Logger: slog.New(slog.NewTextHandler(&said, nil))}})
+			ts.send(t, "T", "kept", timerBegin+5_000)
+			ts.work(t)
+			kept := ts.Written()
+			for i := range 20 {
+				ts.send(t, "T", fmt.Sprint("cut", i), timerBegin+4_000+int64(i)*200)
+			}
+			ts.work(t)
+			require.NoError(t, ts.timer.Flush())
+			ts.cutLog(t, kept)
+			if again { // other records, of other lengths, take the place
+				for i := range 10 {
+					ts.send(t, "T", fmt.Sprint("another message ", i), timerBegin+6_000+int64(i)*100)
+				}
+				ts.work(t)
+			}
+			ts.send(t, "T", "later", timerBegin+9_000)
+			ts.work(t)
+			ts.pass(t, 20*time.Second)
+			want := []string{"kept", "later"}
+			for i := range 10 {
+				if again {
+					want = append(want, fmt.Sprint("another message ", i))
+				}
+			}
+			require.ElementsMatch(t, want, ts.delivered(t, "T"))
+			require.Zero(t, ts.timer.Status().Waiting, "nothing is stuck")
+			require.Equal(t, int64(20), ts.timer.Stats().Dropped.Load())
+			require.Contains(t, said.String(), "timer message cannot be delivered, dropped")
+		})
+	}
 }

@@ -20,10 +20,17 @@ final class PopScenarios {
     private PopScenarios() {
     }
 
-    static void addTo(Map<String, Scenario> all) {
+    static boolean canPop() {
         try {
             DefaultMQPushConsumer.class.getMethod("setClientRebalance", boolean.class);
+            return true;
         } catch (NoSuchMethodException e) {
+            return false;
+        }
+    }
+
+    static void addTo(Map<String, Scenario> all) {
+        if (!canPop()) {
             return;
         }
         all.put("pop-nack", PopScenarios::nack);
@@ -34,7 +41,7 @@ final class PopScenarios {
         all.put("pop-sql", PopScenarios::sql);
     }
 
-    private static void setMode(Env env, String topic, String group, int share) throws Exception {
+    static void setMode(Env env, String topic, String group, int share) throws Exception {
         Groups.save(env.servers.admin(), env.servers.broker(), group, Groups.RETRIES);
         String body = "{\"consumerGroup\":\"" + group + "\",\"mode\":\"POP\",\"popShareQueueNum\":" + share
             + ",\"topic\":\"" + topic + "\"}";
@@ -43,7 +50,7 @@ final class PopScenarios {
         Check.equal(0, got.getCode(), "code of the request mode: " + got.getRemark());
     }
 
-    private static DefaultMQPushConsumer consumer(Env env, String group) throws Exception {
+    static DefaultMQPushConsumer consumer(Env env, String group) throws Exception {
         DefaultMQPushConsumer c = env.pushConsumer(group);
         DefaultMQPushConsumer.class.getMethod("setClientRebalance", boolean.class).invoke(c, false);
         return c;

@@ -88,6 +88,7 @@ public final class Scenarios {
         RetryScenarios.addTo(all);
         ResetScenarios.addTo(all);
         PopScenarios.addTo(all);
+        PriorityScenarios.addTo(all);
         TimerScenarios.addTo(all);
         DelayScenarios.addTo(all);
         CodecScenarios.addTo(all);
@@ -108,6 +109,15 @@ public final class Scenarios {
         return all;
     }
 
+    /** Lite topics need a broker with light message queues, and a client that has the calls for them. */
+    private static void addLite(Map<String, Scenario> all) throws Exception {
+        try {
+            Class.forName("org.apogee.compat.LitePop").getDeclaredMethod("addTo", Map.class).invoke(null, all);
+        } catch (ClassNotFoundException e) {
+            return; // left out of this build
+        }
+    }
+
     private static boolean runChosen(Map<String, String> options, String names) throws Exception {
         Map<String, Scenario> all = all();
         List<String> together = List.copyOf(all.keySet());
@@ -115,6 +125,7 @@ public final class Scenarios {
         TraceScenarios.addExclusiveTo(all);
         TimerScenarios.addExclusiveTo(all);
         DelayScenarios.addExclusiveTo(all);
+        addLite(all);
         TransactionScenarios.addExclusiveTo(all);
         Pattern match = Pattern.compile(options.getOrDefault("match", ""));
         List<String> chosen = new ArrayList<>();
