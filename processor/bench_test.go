@@ -3,6 +3,7 @@ package processor
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,34 @@ func BenchmarkPullPark(b *testing.B) {
 			b.Fatal(err)
 		}
 		if resp, err := r.pull(req); resp != nil || err != nil {
+			b.Fatal("not parked", resp, err)
+		}
+		r.putUnseen("T", 0, "", "x")
+		<-conn.answered
+	}
+}
+
+// BenchmarkPopPark parks a pop of one queue and has it answered by the message it waits for, whose append and dispatch are in the time.
+// Nothing is acknowledged.
+func BenchmarkPopPark(b *testing.B) {
+	r := newRig(b, realClock, func(s *setup) { s.store.SegmentBytes = 1 << 30 })
+	r.topicOf("T", 4)
+	conn := &sink{fakeConn: r.conn, answered: make(chan struct{}, 1)}
+	r.popping.hold.woken.submit = func(_ remoting.PoolKind, task interface{ Run() }) bool { task.Run(); return true }
+	const begin = "0000000000000"
+	frame := frameOf(codec.PopMessage, r.popFields(fields{"queueId": "0", "invisibleTime": "300000", "bornTime": begin}), "", 0)
+	at := bytes.Index(frame, []byte(begin))
+	require.Positive(b, at)
+	req := r.requestOf(frame, true)
+	req.Conn = conn
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		strconv.AppendInt(frame[at:at], r.clock.Now().UnixMilli(), 10)
+		if err := codec.ParseFrame(frame, &req.Command); err != nil {
+			b.Fatal(err)
+		}
+		if resp, err := r.Processor.pop(req); resp != nil || err != nil {
 			b.Fatal("not parked", resp, err)
 		}
 		r.putUnseen("T", 0, "", "x")

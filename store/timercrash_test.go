@@ -362,43 +362,55 @@ func (ts *timerStore) cutLog(t *testing.T, physOffset int64) {
 	ts.open(t)
 }
 
-// A power cut takes the end of the commit log with messages that timer log and wheel, which were on disk, point to. These are dropped,
-// which the log says, also when other records lie there by the time they are due; nothing else is lost, and nothing waits.
+// The end of the commit log is gone with messages that timer log and wheel, which are on disk, point to: after a power cut, or, when
+// timercheck vouches for them, by damage or with a store of Java's. They are dropped, which the log says, also when other records lie there
+// by the time they are due; nothing else is lost, and nothing is stuck.
 func TestTimerOfCutLog(t *testing.T) {
 	t.Parallel()
-	for _, again := range []bool{false, true} {
-		t.Run(fmt.Sprintf("written again %t", again), func(t *testing.T) {
-			t.Parallel()
-			var said lockedBuffer
-			ts := openTimerStore(t, TimerOptions{TableOptions: TableOptions{Logger: slog.New(slog.NewTextHandler(&said, nil))}})
-			ts.send(t, "T", "kept", timerBegin+5_000)
-			ts.work(t)
-			kept := ts.Written()
-			for i := range 20 {
-				ts.send(t, "T", fmt.Sprint("cut", i), timerBegin+4_000+int64(i)*200)
-			}
-			ts.work(t)
-			require.NoError(t, ts.timer.Flush())
-			ts.cutLog(t, kept)
-			if again { // other records, of other lengths, take the place
-				for i := range 10 {
-					ts.send(t, "T", fmt.Sprint("another message ", i), timerBegin+6_000+int64(i)*100)
-				}
-				ts.work(t)
-			}
-			ts.send(t, "T", "later", timerBegin+9_000)
-			ts.work(t)
-			ts.pass(t, 20*time.Second)
-			want := []string{"kept", "later"}
-			for i := range 10 {
-				if again {
-					want = append(want, fmt.Sprint("another message ", i))
-				}
-			}
-			require.ElementsMatch(t, want, ts.delivered(t, "T"))
-			require.Zero(t, ts.timer.Status().Waiting, "nothing is stuck")
-			require.Equal(t, int64(20), ts.timer.Stats().Dropped.Load())
-			require.Contains(t, said.String(), "timer message cannot be delivered, dropped")
-		})
+	for _, vouched := range []bool{false, true} {
+		for _, again := range []bool{false, true} {
+			t.Run(fmt.Sprintf("vouched %t, written again %t", vouched, again), func(t *testing.T) {
+				t.Parallel()
+				timerOfCutLog(t, vouched, again)
+			})
+		}
+	}
+}
+
+func timerOfCutLog(t *testing.T, vouched, again bool) {
+	var said lockedBuffer
+	ts := openTimerStore(t, TimerOptions{TableOptions: TableOptions{Logger: slog.New(slog.NewTextHandler(&said, nil))}})
+	ts.send(t, "T", "kept", timerBegin+5_000)
+	ts.work(t)
+	kept := ts.Written()
+	const cut = 20
+	for i := range cut {
+		ts.send(t, "T", fmt.Sprint("cut", i), timerBegin+4_000+int64(i)*200)
+	}
+	ts.work(t)
+	require.NoError(t, ts.timer.Flush())
+	if vouched {
+		require.NoError(t, ts.awaitFlushed(ts.Written()))
+		require.NoError(t, ts.timer.Flush())
+		require.Equal(t, int64(cut+1), ts.timer.saved.QueueOffset)
+	}
+	ts.cutLog(t, kept)
+	want := []string{"kept", "later"}
+	if again { // other records, of other lengths, take the place
+		for i := range 10 {
+			want = append(want, fmt.Sprint("another message ", i))
+			ts.send(t, "T", want[len(want)-1], timerBegin+6_000+int64(i)*100)
+		}
+		ts.work(t)
+	}
+	ts.send(t, "T", "later", timerBegin+9_000)
+	ts.work(t)
+	ts.pass(t, 20*time.Second)
+	require.ElementsMatch(t, want, ts.delivered(t, "T"))
+	require.Zero(t, ts.timer.Status().Waiting, "nothing is stuck")
+	require.Regexp(t, `level=(WARN|ERROR) .*timer`, said.String())
+	if vouched {
+		require.Equal(t, int64(cut), ts.timer.Stats().Dropped.Load())
+		require.Contains(t, said.String(), "timer message cannot be delivered, dropped")
 	}
 }
