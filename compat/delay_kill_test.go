@@ -34,13 +34,16 @@ func sendDelayed(c *client, topic, name string, acked func(body string)) {
 }
 
 // TestKillWhileDelaying kills the broker three times with messages of delay levels and timer messages that rest and that are being delivered.
-// Each that was acknowledged comes, and not before its time; from our broker once. Apache's repeats what it delivered last.
+// Each that was acknowledged comes, and not before its time. What a level delivered since delayOffset.json was written comes again, and from
+// Apache's broker the timer messages of the last second, too; ours delivers each timer message once.
 func TestKillWhileDelaying(t *testing.T) {
-	tg := onOwn(t, WithConf("messageDelayLevel", "1s 2s 3s 4s"), WithConf("mappedFileSizeCommitLog", "1048576"))
+	tg := onOwn(t, WithConf("messageDelayLevel", "1s 2s 3s 4s"), WithConf("flushDelayOffsetInterval", "1000"),
+		WithConf("mappedFileSizeCommitLog", "1048576"))
 	topic := newTopic(t, tg, 2)
+	const kills = 3
 	var mu sync.Mutex
 	acked := map[string]bool{}
-	for round := range 3 {
+	for round := range kills {
 		mu.Lock()
 		want := len(acked) + 1500
 		mu.Unlock()
@@ -97,17 +100,21 @@ func TestKillWhileDelaying(t *testing.T) {
 	put(t, c, topic, 0, last, props("DELAY", "4"))
 	acked[last] = true
 	awaitAll()
-	seen := map[string]bool{}
+	times := map[string]int{}
 	for _, r := range got {
 		var name string
 		var rest, sent int64
 		_, err := fmt.Sscan(string(r.Body), &name, &rest, &sent)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, r.StoreMs, sent+rest-1, "%s came early", r.Body)
+		times[name]++
 		if tg.Kind == Apogee {
-			require.False(t, seen[name], "%s came twice", r.Body)
+			most := 1 + kills
+			if r.Props["TIMER_DELAY_MS"] != "" {
+				most = 1
+			}
+			require.LessOrEqual(t, times[name], most, "%s came again", r.Body)
 		}
-		seen[name] = true
 	}
-	t.Logf("%d acknowledged, %d came", len(acked), len(got))
+	t.Logf("%d acknowledged, %d came, of them %d once more", len(acked), len(got), len(got)-len(times))
 }

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -55,6 +56,8 @@ func startSteady(t testing.TB, tg *Target, version, scenario, topic, group strin
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	s := &steady{stdin: stdin, done: make(chan struct{}), acked: map[string]place{}, gotIDs: map[string]bool{}}
 	require.NoError(t, cmd.Start())
 	go func() {
@@ -70,7 +73,19 @@ func startSteady(t testing.TB, tg *Target, version, scenario, topic, group strin
 		<-s.done
 	}
 	t.Cleanup(s.kill)
-	s.await(t, scenario+" is ready", steadyLimit, func() bool { return s.ready })
+	s.await(t, scenario+" is ready or ended", steadyLimit, func() bool {
+		select {
+		case <-s.done:
+			return true
+		default:
+			return s.ready
+		}
+	})
+	select {
+	case <-s.done:
+		require.True(t, s.ready, "%s ended: %s", scenario, stderr.String())
+	default:
+	}
 	return s
 }
 
@@ -168,18 +183,6 @@ func (s *steady) finish(t testing.TB) {
 // and no queue has a gap.
 func finishAll(t testing.TB, producer, consumer *steady) {
 	t.Helper()
-	places, ends := finishWithGaps(t, producer, consumer)
-	total := int64(0)
-	for _, n := range ends {
-		total += n
-	}
-	require.Equal(t, total, int64(places), "places received, against the ends of the queues %v", ends)
-}
-
-// finishWithGaps is finishAll for queues whose offsets may have gaps. It returns how many places had a message, and the ends
-// of the queues.
-func finishWithGaps(t testing.TB, producer, consumer *steady) (places int, ends map[int]int64) {
-	t.Helper()
 	producer.finish(t)
 	consumer.await(t, "all that was acknowledged received", steadyLimit, func() bool {
 		for id := range producer.acked {
@@ -193,7 +196,7 @@ func finishWithGaps(t testing.TB, producer, consumer *steady) (places int, ends 
 
 	where := map[string]place{}
 	holds := map[place]string{}
-	ends = map[int]int64{}
+	ends := map[int]int64{}
 	for _, d := range consumer.got {
 		if at, seen := where[d.id]; seen {
 			require.Equal(t, at, d.at, "message %s is in the log twice", d.id)
@@ -205,10 +208,11 @@ func finishWithGaps(t testing.TB, producer, consumer *steady) (places int, ends 
 		ends[d.at.queueID] = max(ends[d.at.queueID], d.at.queueOffset+1)
 	}
 	for id, at := range producer.acked {
-		if at.queueOffset < 0 { // a static queue on the move
-			continue
-		}
 		require.Equal(t, at, where[id], "place of message %s", id)
 	}
-	return len(holds), ends
+	total := int64(0)
+	for _, n := range ends {
+		total += n
+	}
+	require.Equal(t, total, int64(len(holds)), "places received, against the ends of the queues %v", ends)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -424,7 +425,7 @@ func TestLiteKill(t *testing.T) {
 	r.popUntil(t, time.Minute, "b 0 b-0 0")
 	eventually(t, stopTimeout, func() error {
 		b, err := os.ReadFile(filepath.Join(tg.StorePath(), "config", "lmqConsumerOffset.json"))
-		if err == nil && !strings.Contains(string(b), r.parent+"$a@"+r.group+`":2`) {
+		if err == nil && !regexp.MustCompile(`\$a@`+r.group+`":\s*\{\s*0:2`).Match(b) {
 			err = fmt.Errorf("not saved yet: %s", b)
 		}
 		return err

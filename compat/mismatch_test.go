@@ -37,7 +37,6 @@ func TestSubscriptionMismatch(t *testing.T) {
 		})
 	}
 	check := func(t *testing.T, second func(group string) (leave func())) {
-		t.Parallel()
 		group := newGroup(t, tg)
 		var got inbox
 		startPushTags(t, tg, group, topic, "A", got.consume)

@@ -136,23 +136,3 @@ func TestStaticTopicOverTwoBrokers(t *testing.T) {
 	older := mapping(topic, "compat-a", 1, first)
 	ca.refused(t, resSystemError, "Can't accept data with small epoch 1 < 2", codeCreateStaticTopic, createStatic(topic), older)
 }
-
-// Apache's mqadmin creates a static topic on two brokers and moves it to one of them, under a producer and a consumer which
-// do not notice: nothing is lost, nothing is in a queue twice.
-func TestStaticTopicMovesUnderClients(t *testing.T) {
-	needJava(t)
-	a, b := startPair(t)
-	topic, group := unique("ST"), newGroup(t, a)
-	out := mqadmin(t, a, "updateStaticTopic", "-t", topic, "-qn", "4", "-b", a.BrokerName+","+b.BrokerName)
-	require.True(t, strings.Contains(out, ".after"), out)
-	const version = "5.5.0"
-	consumer := startSteady(t, a, version, "steady-consumer", topic, group)
-	producer := startSteady(t, a, version, "steady-producer", topic, unique("PG"))
-	producer.awaitMoreAcks(t, 200)
-	for _, to := range []string{b.BrokerName, a.BrokerName} {
-		mqadmin(t, a, "remappingStaticTopic", "-t", topic, "-b", to)
-		producer.awaitMoreAcks(t, 200)
-		consumer.awaitMoreGot(t, 100)
-	}
-	finishWithGaps(t, producer, consumer)
-}
