@@ -4,10 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -41,9 +38,7 @@ func BenchmarkDelays(b *testing.B) {
 				levels.report("level")
 				timers := newDelayRun(b, tg)
 				timers.rest(timersAtRest)
-				memory, err := anonymousBytes(tg.broker.cmd.Process.Pid)
-				require.NoError(b, err)
-				b.ReportMetric(float64(memory)/(1<<20), "anon-MB")
+				b.ReportMetric(anonymousKiB(b, tg)/1024, "anon-MB")
 				n := 0
 				timers.sendPaced(timers.withTimers(), func() (int64, []field) {
 					n++
@@ -189,19 +184,4 @@ func (r *delayRun) lateness(queueID int, late *[]int64) error {
 			return err
 		}
 	}
-}
-
-// anonymousBytes is the memory of a process that is not of files.
-func anonymousBytes(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "RssAnon:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d does not say", pid)
 }
