@@ -140,7 +140,10 @@ func (f *feeder) broadcast() {
 
 // feed makes ready what the log will need soon. It keeps the outcome for notReady.
 func (f *feeder) feed() error {
-	for {
+	for made := int64(0); ; made += singlyBytes {
+		if f.singly() && made > 2*f.ahead { // the log grows as fast as pages come one by one
+			f.ahead, made = min(f.ahead*2, f.log.opts.TouchAheadBytes), 0
+		}
 		more, err := f.step()
 		if err != nil {
 			if !errors.Is(err, ErrNoSpace) {
