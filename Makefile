@@ -106,7 +106,7 @@ dist/image: FORCE
 	done
 FORCE:
 
-image: dist/image ## the small container image, not root; needs a container engine (DOCKER=docker)
+image: dist/image ## the small container image, not root; needs a container engine (DOCKER=docker), or DOCKER=buildah
 	$(DOCKER) build -f deploy/docker/Dockerfile -t $(IMAGE):$(VERSION) -t $(IMAGE):latest .
 
 image-apache: dist/image ## images with the paths and commands of Apache's and of its operator's

@@ -14,6 +14,7 @@ import (
 // TestStartMonitoring has our mqadmin watch a group that is behind by all messages but one.
 func TestStartMonitoring(t *testing.T) {
 	tg := onOwn(t)
+	tool := newAdminCLI(t, tg) // made first: its build may take longer than a client may be silent
 	topic, group := newTopic(t, tg, 2), newGroup(t, tg)
 	c := connect(t, tg.Broker())
 	for q := range 2 {
@@ -25,7 +26,7 @@ func TestStartMonitoring(t *testing.T) {
 	dispatched(t, c, topic, 1, 4)
 	c.ok(t, codeHeartbeat, nil, heartbeat{clientID: "127.0.0.1@monitored", consumerGroup: group, subs: []subscription{subscribeAll(topic)}}.body())
 	c.ok(t, codeUpdateConsumerOffset, commitFields(group, topic, 0, 1), nil)
-	cmd := exec.Command(newAdminCLI(t, tg).path, "startMonitoring", "-n", tg.Namesrv())
+	cmd := exec.Command(tool.path, "startMonitoring", "-n", tg.Namesrv())
 	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME=")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,6 +199,9 @@ var ownWords = map[string]string{
 	"topicStatus -n {ns} -t Static": "the logical queues of static topics are not shown",
 	"consumeMessage":                "texts of its own around the messages",
 	"exportPopRecord":               "a line of its own",
+	"exportMetadataInRocksDB":       "an error",
+	"updateSubGroupList":            "Apache's prints its usage after its success",
+	"updateTopicList -n {ns} -c {cluster} -f {dir}/nothing.json":                                                "an error",
 	"queryMsgByOffset -n {ns} -t Orders -b {name} -i 1 -o 99":                                                   "an error where Apache's prints nothing",
 	"queryMsgByUniqueKey -n {ns} -t Orders -i 0A000001000118B4AAC2000000000003 -g CG_live -d 127.0.0.1@CG_live": "asks no running info before",
 }
@@ -246,9 +250,16 @@ func sortedLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// stageAdmin lays down what the commands look at: topics with messages, and a producer and a consumer that stay.
+// stageAdmin lays down what the commands look at: topics with messages, a producer and a consumer that stay, and lists in files.
 func stageAdmin(t *testing.T, tg *Target, tool *adminTool) {
 	t.Helper()
+	var topics, groups []map[string]any
+	for _, n := range []string{"1", "2"} {
+		topics = append(topics, map[string]any{"topicName": "Listed" + n, "readQueueNums": 2, "writeQueueNums": 2, "perm": 6})
+		groups = append(groups, map[string]any{"groupName": "CG_listed" + n, "retryMaxTimes": 3})
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(tg.Dir, "topics.json"), mustJSON(topics), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(tg.Dir, "groups.json"), mustJSON(groups), 0o644))
 	c := connect(t, tg.Broker())
 	for _, topic := range []string{"Orders", "Empty", "Produced"} {
 		require.NoError(t, createTopic(tg.Broker(), topic, 4))

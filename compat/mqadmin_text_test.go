@@ -34,7 +34,7 @@ var textRules = []textRule{
 	{"createUser getUser listUser updateUser deleteUser copyUser createAcl getAcl updateAcl deleteAcl copyAcl",
 		regexp.MustCompile(`(?m)(An system error occurred, please try again later\.).*$`), "$1"},
 	{"statsAll", regexp.MustCompile(`(?m)^(\S+)([ \t]+CG_live)?([ \t]+(\d+(\.\d+)?|<n>))+`), "$1$2 <n>"},
-	{"sendMessage", regexp.MustCompile(`<(offset|unique) id>`), "<id>"},
+	{"sendMessage sendMsgStatus", regexp.MustCompile(`<(offset|unique) id>`), "<id>"},
 	{"consumerStatus", regexp.MustCompile(`(<running info>)+`), "<running info>"},
 	{"topicRoute queryCq", regexp.MustCompile(`(?m),$`), ""},
 	{"brokerStatus exportMetrics", regexp.MustCompile(`(?m)^(.*?(Tps|Time|TimeMax|Latency\d+|Capacity|Ratio.*?|runtime|WaitTimeMills|Total|Size|ToFlush|BehindBytes|putMessageTimesTotal|msgGetTotal\w+|commitLogMaxOffset|putMessageAverageSize|remain\w+)\s*: ).*$`), "$1<v>"},

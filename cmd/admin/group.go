@@ -148,7 +148,7 @@ func updateSubGroupList(s *session) error {
 	}
 	return s.each(addrs,
 		func(addr string) string {
-			return fmt.Sprintf("submit batch of group config to %s success, please check the result later.", addr)
+			return fmt.Sprintf("submit batch of subscription group config to %s success, please check the result later.", addr)
 		},
 		func(addr string) error {
 			c, err := withBody(request(codec.UpdateAndCreateSubscriptionGroupList), list)
