@@ -14,6 +14,8 @@ const (
 	minAheadBytes = 1 << 20
 	// bulkAheadBytes is how far the feeder is ahead of a log that grows too fast for pages to be made one by one.
 	bulkAheadBytes = 32 << 20
+	// aheadTime is for how long pages ahead last.
+	aheadTime = 500 * time.Millisecond
 	// feedRetry is how long the feeder waits after a failed allocation.
 	feedRetry = 100 * time.Millisecond
 	// zeroChunkBytes is how much is written with zeros at a time, and zeroAheadBytes how far ahead the feeder is then at least.
@@ -38,8 +40,9 @@ type feeder struct {
 	need   atomic.Int64            // bytes an append could not get
 	failed atomic.Pointer[error]   // why the last round gave nothing
 
-	ahead    int64 // belongs to the feeder's goroutine
-	lastFeed time.Time
+	ahead       int64 // belongs to the feeder's goroutine
+	lastFeed    time.Time
+	lastWritten int64 // as of lastFeed
 
 	mu     sync.Mutex
 	moved  chan struct{} // closed and replaced when ready moved on; guarded by mu
@@ -64,7 +67,7 @@ func (f *feeder) run(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-f.wake:
-			if retry != nil {
+			if retry != nil || !f.due() {
 				continue
 			}
 		case <-retry:
@@ -85,16 +88,24 @@ func (f *feeder) run(stop <-chan struct{}) {
 	}
 }
 
-// adapt looks further ahead when wakes come quickly, and less far when they do not.
+// due reports whether there is something to do. Appends wake the feeder until it has moved wakeAt, so that it may find a token of the
+// round before, and would take the log for a fast one.
+func (f *feeder) due() bool {
+	return f.need.Load() > 0 || f.failed.Load() != nil || f.log.written.Load() >= f.wakeAt.Load()
+}
+
+// adapt looks as far ahead as the log grows in aheadTime, about: it doubles and halves.
 func (f *feeder) adapt() {
-	now := f.log.opts.Now()
-	switch gap := now.Sub(f.lastFeed); {
-	case gap < 250*time.Millisecond:
+	now, written := f.log.opts.Now(), f.log.written.Load()
+	gap := max(now.Sub(f.lastFeed), time.Millisecond)
+	want := (written - f.lastWritten) * aheadTime.Microseconds() / gap.Microseconds()
+	switch {
+	case want > f.ahead:
 		f.ahead = min(f.ahead*2, f.log.opts.TouchAheadBytes)
-	case gap > 2*time.Second:
+	case want < f.ahead/4:
 		f.ahead = max(f.ahead/2, min(minAheadBytes, f.log.opts.TouchAheadBytes))
 	}
-	f.lastFeed = now
+	f.lastFeed, f.lastWritten = now, written
 }
 
 // passed is told of each append's end, under the append lock.
@@ -186,7 +197,7 @@ func (f *feeder) step() (more bool, err error) {
 	f.need.CompareAndSwap(need, 0)
 	wakeAt := cur.end()
 	if cur.present < cur.size {
-		wakeAt = cur.base + cur.present - want/2
+		wakeAt = cur.base + cur.present - want + f.room(want)
 	}
 	switch {
 	case next == nil:
@@ -213,6 +224,15 @@ func (l *commitLog) extend(seg *segment, to int64) error {
 
 // singly reports whether pages are made one by one.
 func (f *feeder) singly() bool { return f.ahead < bulkAheadBytes }
+
+// room is how much of what the feeder wants to be ahead may be used up before it is woken: half, or what one call makes of single
+// pages. Each call is over before the next one is due, so that whoever shares the processor waits for one at most.
+func (f *feeder) room(want int64) int64 {
+	if f.singly() {
+		return min(want/2, singlyBytes)
+	}
+	return want - want/2
+}
 
 // stepTo is where the next step ends on the way from ready to limit. For a log that grows fast it is the end of a whole
 // stretch of populateBytes, even behind limit: the kernel is several times faster with those.

@@ -58,6 +58,7 @@ func namesrvCommand() *cobra.Command {
 }
 
 func serveNamesrv(cmd *cobra.Command, opts namesrv.Options, log *slog.Logger) error {
+	spareProcessor()
 	boundHeap(log)
 	started := time.Now()
 	ns, err := namesrv.Open(opts)
