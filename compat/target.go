@@ -45,7 +45,7 @@ func TargetKind() (Kind, error) {
 
 const (
 	stopTimeout  = 30 * time.Second
-	readyTimeout = 90 * time.Second
+	readyTimeout = 4 * time.Minute
 	logTailBytes = 6000
 )
 

@@ -80,6 +80,7 @@ func TestPullFoundDoesNotAllocate(t *testing.T) {
 	for range 32 {
 		b.put("T", 0, "TagA", strings.Repeat("b", 128))
 	}
+	require.Equal(t, codec.Success, b.request(codec.PullMessage, pullFields("G", "T", nil), "").Code) // the first read maps the queue
 	for _, subscription := range []string{"*", "TagA || TagB"} {
 		frame := frameOf(codec.PullMessage, pullFields("G", "T", fields{"subscription": subscription}), "", 0)
 		run := hotRun(t, b, b.pull, frame)

@@ -100,7 +100,7 @@ func TestAfterFlushTimesOut(t *testing.T) {
 	var fs faults
 	o := testOptions(t)
 	o.FlushMode, o.SyncFlushTimeout = FlushSync, 10*time.Millisecond
-	o.FlushInterval = time.Hour
+	o.FlushInterval = 100 * time.Millisecond
 	o.Faults = fs.check
 	s := openTestStore(t, o)
 	leave := make(chan struct{})
@@ -119,7 +119,7 @@ func TestAfterFlushTimesOut(t *testing.T) {
 	require.ErrorIs(t, <-answers, ErrFlushTimeout)
 	require.ErrorIs(t, <-answers, ErrFlushTimeout)
 	close(leave)
-	require.Eventually(t, func() bool { return s.Flushed() == r.EndOffset }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Flushed() == r.EndOffset }, time.Minute, time.Millisecond)
 	require.Empty(t, answers)
 }
 
