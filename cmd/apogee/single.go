@@ -118,6 +118,7 @@ func brokerCommand() *cobra.Command {
 }
 
 func serveBroker(cmd *cobra.Command, cfg broker.Config, log *slog.Logger) error {
+	spareProcessor()
 	boundHeap(log)
 	started := time.Now()
 	if cfg.NamesrvAddrs == "" && !cfg.Finding.ByAddressServer {
