@@ -52,7 +52,6 @@ func serverCommand() *cobra.Command {
 }
 
 func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
-	spareProcessor()
 	boundHeap(log)
 	started := time.Now()
 	cfg, err := f.brokerConfig(cmd, log)

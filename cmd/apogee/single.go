@@ -58,7 +58,6 @@ func namesrvCommand() *cobra.Command {
 }
 
 func serveNamesrv(cmd *cobra.Command, opts namesrv.Options, log *slog.Logger) error {
-	spareProcessor()
 	boundHeap(log)
 	started := time.Now()
 	ns, err := namesrv.Open(opts)
@@ -118,7 +117,6 @@ func brokerCommand() *cobra.Command {
 }
 
 func serveBroker(cmd *cobra.Command, cfg broker.Config, log *slog.Logger) error {
-	spareProcessor()
 	boundHeap(log)
 	started := time.Now()
 	if cfg.NamesrvAddrs == "" && !cfg.Finding.ByAddressServer {

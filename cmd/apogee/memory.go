@@ -3,7 +3,6 @@ package main
 import (
 	"log/slog"
 	"os"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/apogee-mq/apogee/store"
@@ -21,13 +20,4 @@ func boundHeap(log *slog.Logger) {
 	limit := int64(float64(store.RAM()) * heapShareOfRAM)
 	debug.SetMemoryLimit(limit)
 	log.Debug("heap is bounded", "bytes", limit)
-}
-
-// spareProcessor gives the runtime a second processor of its own where the machine or the container has one only. A goroutine that waits
-// for the disk keeps the runtime's processor until the runtime looks for it, after up to 20 ms, and the event loop would wait as
-// long. GOMAXPROCS in the environment wins.
-func spareProcessor() {
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) == 1 {
-		runtime.GOMAXPROCS(2)
-	}
 }
