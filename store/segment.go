@@ -383,6 +383,22 @@ func writeBlocks(f *os.File, off, n int64) error {
 	return nil
 }
 
+// syncFile flushes a file by its name.
+func syncFile(path string, faults faultFunc) error {
+	if err := faults.check(OpFlush, path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return wrapFileError(OpFlush, path, err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return wrapFileError(OpFlush, path, err)
+	}
+	return nil
+}
+
 // syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
