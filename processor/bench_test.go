@@ -3,7 +3,6 @@ package processor
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +90,39 @@ func TestPullFoundDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestParkingDoesNotAllocate: neither a pull that waits until its message comes, nor a pop that waits in vain.
+func TestParkingDoesNotAllocate(t *testing.T) {
+	if raceOn {
+		t.Skip("pools allocate under the race detector")
+	}
+	t.Run("pull", func(t *testing.T) {
+		r := newRig(t, realClock)
+		p := newParking(t, r, r.pull, codec.PullMessage, waitFields(fields{"queueOffset": parkingSlot}))
+		r.hold.woken.submit = p.submit
+		next := int64(-1)
+		run := func() {
+			next++
+			p.park(t, next)
+			p.arrive(t)
+		}
+		run()
+		require.Less(t, leastAllocs(500, run), 0.5)
+	})
+	t.Run("pop", func(t *testing.T) {
+		r := newRig(t)
+		p := newParking(t, r, r.Processor.pop, codec.PopMessage, r.popFields(fields{"bornTime": parkingSlot}))
+		r.popping.hold.woken.submit = p.submit
+		run := func() {
+			p.park(t, r.clock.Now().UnixMilli())
+			r.clock.move(time.Minute)
+			r.popping.hold.tick(r.clock.Now())
+			<-p.conn.answered
+		}
+		run()
+		require.Less(t, leastAllocs(500, run), 0.5)
+	})
+}
+
 func BenchmarkSend(b *testing.B) {
 	for _, size := range []int{128, 1024} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -137,56 +169,86 @@ func BenchmarkPullFound(b *testing.B) {
 
 // BenchmarkPullPark parks a pull and has it answered by the message it waits for, whose append and dispatch are in the time.
 func BenchmarkPullPark(b *testing.B) {
-	r := newRig(b, realClock)
-	r.topicOf("T", 4)
-	conn := &sink{fakeConn: r.conn, answered: make(chan struct{}, 1)}
-	r.hold.p.opts.Submit = func(_ remoting.PoolKind, task interface{ Run() }) bool { task.Run(); return true }
-	const digits = "0000000000"
-	frame := frameOf(codec.PullMessage, waitFields(fields{"queueOffset": digits}), "", 0)
-	at := bytes.Index(frame, []byte(digits))
-	require.Positive(b, at)
-	req := r.requestOf(frame, true)
-	req.Conn = conn
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := range b.N {
-		copy(frame[at:], fmt.Sprintf("%010d", i))
-		if err := codec.ParseFrame(frame, &req.Command); err != nil {
-			b.Fatal(err)
-		}
-		if resp, err := r.pull(req); resp != nil || err != nil {
-			b.Fatal("not parked", resp, err)
-		}
-		r.putUnseen("T", 0, "", "x")
-		<-conn.answered
-	}
+	r := newRig(b, realClock, func(s *setup) { s.store.SegmentBytes = 1 << 30 })
+	parking := newParking(b, r, r.pull, codec.PullMessage, waitFields(fields{"queueOffset": parkingSlot}))
+	r.hold.woken.submit = parking.submit
+	i := 0
+	parking.run(b, func() int64 { i++; return int64(i - 1) })
 }
 
 // BenchmarkPopPark parks a pop of one queue and has it answered by the message it waits for, whose append and dispatch are in the time.
 // Nothing is acknowledged.
 func BenchmarkPopPark(b *testing.B) {
 	r := newRig(b, realClock, func(s *setup) { s.store.SegmentBytes = 1 << 30 })
+	parking := newParking(b, r, r.Processor.pop, codec.PopMessage,
+		r.popFields(fields{"queueId": "0", "invisibleTime": "3000000", "bornTime": parkingSlot}))
+	r.popping.hold.woken.submit = parking.submit
+	parking.run(b, func() int64 { return time.Now().UnixMilli() })
+}
+
+// parkingSlot is a number of a request's header that is another for each request.
+const parkingSlot = "7000000000000"
+
+// parking has one request wait for a message again and again. It allocates nothing itself.
+type parking struct {
+	r       *rig
+	handler remoting.Handler
+	frame   []byte
+	slot    []byte // of frame
+	req     *remoting.Request
+	conn    *sink
+	msg     store.Message
+	put     store.PutResult
+}
+
+func newParking(t testing.TB, r *rig, handler remoting.Handler, code int32, header fields) *parking {
 	r.topicOf("T", 4)
-	conn := &sink{fakeConn: r.conn, answered: make(chan struct{}, 1)}
-	r.popping.hold.woken.submit = func(_ remoting.PoolKind, task interface{ Run() }) bool { task.Run(); return true }
-	const begin = "0000000000000"
-	frame := frameOf(codec.PopMessage, r.popFields(fields{"queueId": "0", "invisibleTime": "300000", "bornTime": begin}), "", 0)
-	at := bytes.Index(frame, []byte(begin))
-	require.Positive(b, at)
-	req := r.requestOf(frame, true)
-	req.Conn = conn
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		strconv.AppendInt(frame[at:at], r.clock.Now().UnixMilli(), 10)
-		if err := codec.ParseFrame(frame, &req.Command); err != nil {
-			b.Fatal(err)
+	p := &parking{r: r, handler: handler, frame: frameOf(code, header, "", 0)}
+	at := bytes.Index(p.frame, []byte(parkingSlot))
+	require.Positive(t, at)
+	p.slot = p.frame[at : at+len(parkingSlot)]
+	p.conn = &sink{fakeConn: r.conn, answered: make(chan struct{}, 1)}
+	p.req = r.requestOf(p.frame, true)
+	p.req.Conn = p.conn
+	p.msg = store.Message{Topic: "T", BornHost: testHost, Body: []byte("x")}
+	return p
+}
+
+// submit stands for the pull pool.
+func (p *parking) submit(_ remoting.PoolKind, task interface{ Run() }) bool {
+	task.Run()
+	return true
+}
+
+// park sends the request with that number.
+func (p *parking) park(t testing.TB, slot int64) {
+	for i := len(p.slot) - 1; i >= 0; i, slot = i-1, slot/10 {
+		p.slot[i] = byte('0' + slot%10)
+	}
+	if err := codec.ParseFrame(p.frame, &p.req.Command); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := p.handler(p.req); resp != nil || err != nil {
+		t.Fatal("not parked", resp, err)
+	}
+}
+
+// arrive stores what it waits for.
+func (p *parking) arrive(t testing.TB) {
+	if err := p.r.store.PutWait(&p.msg, &p.put); err != nil {
+		t.Fatal(err)
+	}
+	<-p.conn.answered
+}
+
+func (p *parking) run(b *testing.B, slot func() int64) {
+	for i := range 100 + b.N {
+		if i == 100 {
+			b.ReportAllocs()
+			b.ResetTimer()
 		}
-		if resp, err := r.Processor.pop(req); resp != nil || err != nil {
-			b.Fatal("not parked", resp, err)
-		}
-		r.putUnseen("T", 0, "", "x")
-		<-conn.answered
+		p.park(b, slot())
+		p.arrive(b)
 	}
 }
 

@@ -105,8 +105,12 @@ func (h *hold) park(req *remoting.Request, c *pullCall) bool {
 
 // recycle makes the memory of a pull that is in no list free for another.
 func (h *hold) recycle(pp *parkedPull) {
-	pp.h, pp.key, pp.filter, pp.sql, pp.conn, pp.reply, pp.skipped = codec.PullHeader{}, holdKey{}, nil, false, nil, nil, false
+	if cap(pp.names) > keptNames {
+		pp.names = nil
+	}
+	pp.h, pp.key, pp.filter, pp.sql, pp.conn, pp.skipped = codec.PullHeader{}, holdKey{}, nil, false, nil, false
 	pp.static = staticQueue{}
+	pp.reply.Forget()
 	h.free.Put(pp)
 }
 
@@ -121,7 +125,7 @@ func (h *hold) register(pp *parkedPull, req *remoting.Request) bool {
 		return false
 	}
 	if req != nil {
-		pp.reply = req.Park()
+		req.ParkIn(&pp.reply)
 	}
 	if pp.queueNext = shard.queues[key]; pp.queueNext != nil {
 		pp.queueNext.queuePrev = pp
@@ -326,7 +330,7 @@ func (h *hold) again(pp *parkedPull) {
 	}
 	if err != nil {
 		c.Release()
-		h.reply(pp, errorResponse(pp.reply, err))
+		h.reply(pp, errorResponse(&pp.reply, err))
 		h.recycle(pp)
 		return
 	}

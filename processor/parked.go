@@ -21,7 +21,7 @@ type parkedPull struct {
 	filter  *store.TagFilter
 	sql     bool // it filters by properties
 	conn    remoting.Conn
-	reply   *remoting.Parked
+	reply   remoting.Parked
 	dueNs   int64 // unix time in ns at which it is answered
 	skipped bool  // entries that do not match have passed
 

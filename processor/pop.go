@@ -61,6 +61,7 @@ func newPopping(p *Processor, state *store.Pop) *popping {
 type popCall struct {
 	pp    *popping
 	h     codec.PopHeader
+	names []byte // those of h, when it is not the request's
 	topic *codec.TopicConfig
 
 	filter *store.TagFilter
@@ -69,6 +70,7 @@ type popCall struct {
 	got  []store.GetResult // the first held of them must be released
 	held int
 	take store.PopTaking
+	ask  store.GetRequest
 	resp codec.PopResponse
 
 	offsets   []int64
@@ -85,9 +87,12 @@ type popCall struct {
 // Release gives back what was read and makes the memory free for the next pop.
 func (c *popCall) Release() {
 	c.clear()
-	c.h, c.topic, c.filter, c.sql = codec.PopHeader{}, nil, nil, nil
+	c.h, c.topic, c.filter, c.sql, c.ask = codec.PopHeader{}, nil, nil, nil, store.GetRequest{}
 	if cap(c.text) > 1<<20 {
 		c.text = nil
+	}
+	if cap(c.names) > keptNames {
+		c.names = nil
 	}
 	c.pp.calls.Put(c)
 }

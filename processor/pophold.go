@@ -36,7 +36,9 @@ type popHold struct {
 	groups  atomic.Int64 // in all shards
 	drained atomic.Bool
 	shards  [popHoldShards]popHoldShard
-	retries sync.Map // retry topic to *waitGroup
+	retries sync.Map  // retry topic to *waitGroup
+	free    sync.Pool // of *parkedPop
+	queues  sync.Pool // of *waitQueue
 
 	forgotAt time.Time // only tick uses it
 
@@ -67,33 +69,14 @@ type waitQueue struct {
 	count       int
 }
 
-// parkedPop is a request that waits.
-type parkedPop struct {
-	ticket atomic.Uint64 // moves when it is taken out
-
-	h      codec.PopHeader
-	names  []byte
-	notify bool // a NOTIFICATION
-	filter *store.TagFilter
-	sql    bool
-	conn   remoting.Conn
-	reply  *remoting.Parked
-	dueMs  int64
-
-	shard              *popHoldShard
-	group              *waitGroup
-	inDue              int
-	prev, next         *parkedPop
-	connPrev, connNext *parkedPop
-	nextTaken          *parkedPop
-}
-
 func newPopHold(pp *popping) *popHold {
 	h := &popHold{pp: pp, seed: maphash.MakeSeed(), conns: make(map[remoting.Conn]*parkedPop)}
 	h.woken.submit, h.woken.again = pp.p.opts.Submit, h.again
 	for i := range h.shards {
 		h.shards[i].topics = make(map[string][]*waitGroup)
 	}
+	h.free.New = func() any { return new(parkedPop) }
+	h.queues.New = func() any { return new(waitQueue) }
 	return h
 }
 
@@ -101,22 +84,10 @@ func (h *popHold) shardOf(topic []byte) *popHoldShard {
 	return &h.shards[maphash.Bytes(h.seed, topic)%popHoldShards]
 }
 
-// keep copies the header of a request whose bytes are about to die.
-func (pp *parkedPop) keep(h *codec.PopHeader) {
-	pp.h = *h
-	pp.names = make([]byte, 0, len(h.Group)+len(h.Topic)+len(h.Expression)+len(h.ExpressionType)+len(h.AttemptID))
-	for _, field := range [...]*[]byte{&pp.h.Group, &pp.h.Topic, &pp.h.Expression, &pp.h.ExpressionType, &pp.h.AttemptID} {
-		at := len(pp.names)
-		pp.names = append(pp.names, *field...)
-		*field = pp.names[at:len(pp.names):len(pp.names)]
-	}
-}
-
 // park keeps a pop until something arrives or its time is over; seen is what had arrived before it looked. The code is Success
 // when it is parked, else that of the answer.
 func (h *popHold) park(req *remoting.Request, c *popCall, seen int64) int32 {
-	pp := &parkedPop{filter: c.filter, sql: c.sql != nil}
-	code := h.parkHeader(req, pp, &c.h)
+	code := h.parkHeader(req, &c.h, false, c.filter, c.sql != nil)
 	if code != codec.Success {
 		return code
 	}
@@ -126,8 +97,8 @@ func (h *popHold) park(req *remoting.Request, c *popCall, seen int64) int32 {
 	return codec.Success
 }
 
-// parkHeader parks a request that pp will answer.
-func (h *popHold) parkHeader(req *remoting.Request, pp *parkedPop, head *codec.PopHeader) int32 {
+// parkHeader parks a pop or a notification.
+func (h *popHold) parkHeader(req *remoting.Request, head *codec.PopHeader, notify bool, filter *store.TagFilter, sql bool) int32 {
 	live, nowMs := h.pp.p.live(), h.pp.p.opts.Now().UnixMilli()
 	switch {
 	case head.PollMs <= 0 || h.drained.Load():
@@ -139,12 +110,17 @@ func (h *popHold) parkHeader(req *remoting.Request, pp *parkedPop, head *codec.P
 	if nowMs > dueMs-popNearMs {
 		return codec.PollingTimeout
 	}
-	pp.keep(head)
-	pp.conn, pp.dueMs = req.Conn, dueMs
-	return h.register(pp, req, live.PopPollingSize)
+	pp := h.free.Get().(*parkedPop)
+	pp.h, pp.notify, pp.filter, pp.sql, pp.conn, pp.dueMs = *head, notify, filter, sql, req.Conn, dueMs
+	pp.names = keepNames(pp.names, &pp.h)
+	code := h.register(pp, req, live.PopPollingSize)
+	if code != codec.Success {
+		h.recycle(pp)
+	}
+	return code
 }
 
-// register puts a request into the table.
+// register puts a request into the table; with Success it is no longer the caller's, and may be answered already.
 func (h *popHold) register(pp *parkedPop, req *remoting.Request, most int32) int32 {
 	s := h.shardOf(pp.h.Topic)
 	s.mu.Lock()
@@ -155,15 +131,15 @@ func (h *popHold) register(pp *parkedPop, req *remoting.Request, most int32) int
 	}
 	q := g.queues[pp.h.QueueID]
 	if q == nil {
-		q = new(waitQueue)
+		q = h.queues.Get().(*waitQueue)
 		g.queues[pp.h.QueueID] = q
 	}
 	if q.count > int(most) {
 		return codec.PollingFull
 	}
-	pp.group = g
-	if req != nil {
-		pp.shard, pp.reply = s, req.Park()
+	if pp.group = g; req != nil {
+		pp.shard = s
+		req.ParkIn(&pp.reply)
 	}
 	q.add(pp)
 	g.parked++
@@ -223,6 +199,7 @@ func (h *popHold) takeLocked(pp *parkedPop) {
 	q := g.queues[pp.h.QueueID]
 	if q.remove(pp); q.count == 0 {
 		delete(g.queues, pp.h.QueueID)
+		h.queues.Put(q)
 	}
 	g.parked--
 	heap.Remove(&pp.shard.due, pp.inDue)
@@ -262,20 +239,18 @@ func (h *popHold) connClosed(conn remoting.Conn) {
 	for {
 		h.connMu.Lock()
 		pp := h.conns[conn]
-		var ticket uint64
-		if pp != nil {
-			ticket = pp.ticket.Load()
-		}
-		h.connMu.Unlock()
 		if pp == nil {
+			h.connMu.Unlock()
 			return
 		}
-		pp.shard.mu.Lock()
+		s, ticket := pp.shard, pp.ticket.Load()
+		h.connMu.Unlock()
+		s.mu.Lock()
 		taken := pp.ticket.Load() == ticket
 		if taken {
 			h.takeLocked(pp)
 		}
-		pp.shard.mu.Unlock()
+		s.mu.Unlock()
 		if taken {
 			h.drop(pp)
 		}
@@ -285,10 +260,12 @@ func (h *popHold) connClosed(conn remoting.Conn) {
 // drop ends a request whose connection has gone.
 func (h *popHold) drop(pp *parkedPop) { h.reply(pp, pp.reply.Response(codec.PollingTimeout)) }
 
+// reply ends a request.
 func (h *popHold) reply(pp *parkedPop, resp *codec.Command) {
 	if err := pp.reply.Reply(resp); err != nil {
 		h.pp.p.log.Debug("answer to a pop is lost", "topic", string(pp.h.Topic), "group", string(pp.h.Group), "error", err)
 	}
+	h.recycle(pp)
 }
 
 // arrived wakes what waits for an arrival. The dispatcher calls it.
@@ -348,11 +325,6 @@ func (h *popHold) takeForLocked(g *waitGroup, taken *parkedPop, queueID int32, a
 // notifies reports whether a notification may be among the requests for a queue: they are told by the last one, since they are
 // rarely mixed.
 func (g *waitGroup) notifies(q *waitQueue) bool { return q.first.notify || q.last.notify }
-
-// wants reports whether an arrival passes the pop's filter as far as its tag tells.
-func (pp *parkedPop) wants(a *store.Arrival) bool {
-	return a == nil || !a.SameTags || pp.sql || pp.filter.Match(a.TagsCode)
-}
 
 // wakeOne wakes the oldest pop of a group that waits for a queue, or for all with -1.
 func (h *popHold) wakeOne(topic, group []byte, queueID int32) {
@@ -470,8 +442,8 @@ func (h *popHold) wake(taken *parkedPop) {
 func (h *popHold) again(pp *parkedPop) {
 	switch {
 	case pp.conn.Closed():
-		h.drop(pp)
 		h.wakeOne(pp.h.Topic, pp.h.Group, pp.h.QueueID) // what it was woken for is another's
+		h.drop(pp)
 		return
 	case pp.notify:
 		h.pp.notifyAgain(pp)
@@ -480,6 +452,7 @@ func (h *popHold) again(pp *parkedPop) {
 	p := h.pp.p
 	c := h.pp.calls.Get().(*popCall)
 	c.h = pp.h
+	c.names = keepNames(c.names, &c.h) // pp may be another's before c is done
 	topic, err := p.popTopic(pp.h.Group, pp.h.Topic, pp.h.QueueID, pp.conn)
 	c.topic = topic
 	if err == nil {
@@ -487,13 +460,13 @@ func (h *popHold) again(pp *parkedPop) {
 	}
 	var seen int64
 	if err == nil {
-		seen = h.pp.arrivals(&pp.h, topic)
+		seen = h.pp.arrivals(&c.h, topic)
 		err = c.read(false)
 	}
 	switch {
 	case err != nil:
 		c.Release()
-		h.reply(pp, errorResponse(pp.reply, err))
+		h.reply(pp, errorResponse(&pp.reply, err))
 	case c.count > 0:
 		h.reply(pp, c.found(pp.reply.Response(codec.Success)))
 	case p.opts.Now().UnixMilli() <= pp.dueMs-popNearMs && !h.drained.Load() && h.register(pp, nil, math.MaxInt32-1) == codec.Success:
@@ -524,6 +497,3 @@ func (h *popHold) drain() {
 	}
 	h.woken.drain()
 }
-
-func (pp *parkedPop) due() int64      { return pp.dueMs }
-func (pp *parkedPop) moved(place int) { pp.inDue = place }

@@ -177,7 +177,7 @@ func (p *Processor) notification(req *remoting.Request) (*codec.Command, error) 
 	seen := p.popping.arrivals(&head, topic)
 	answer := &codec.NotificationResponse{HasMsg: p.popping.hasMsg(&head, topic, filters.filter)}
 	if !answer.HasMsg {
-		switch p.popping.hold.parkHeader(req, &parkedPop{notify: true, filter: filters.filter, sql: filters.sql != nil}, &head) {
+		switch p.popping.hold.parkHeader(req, &head, true, filters.filter, filters.sql != nil) {
 		case codec.Success:
 			if p.popping.arrivals(&head, topic) != seen {
 				p.popping.hold.wakeNotices(head.Topic, head.Group)
@@ -224,7 +224,7 @@ func (pp *popping) notifyAgain(parked *parkedPop) {
 	p := pp.p
 	topic, err := p.popTopic(parked.h.Group, parked.h.Topic, parked.h.QueueID, parked.conn)
 	if err != nil {
-		pp.hold.reply(parked, errorResponse(parked.reply, err))
+		pp.hold.reply(parked, errorResponse(&parked.reply, err))
 		return
 	}
 	resp := parked.reply.Response(codec.Success)

@@ -105,11 +105,12 @@ func (c *popCall) get(q *store.PopQueue, name []byte, topic string, queueID int3
 		c.got = append(c.got, store.GetResult{})
 	}
 	got := &c.got[c.held]
-	request := store.GetRequest{
+	request := &c.ask
+	*request = store.GetRequest{
 		Topic: topic, QueueID: queueID, QueueOffset: offset, MaxMsgs: int(c.h.MaxMsgs) - c.count, Filter: c.filter, SQL: c.sql, HotOnly: hotOnly,
 	}
 	began := p.stats.getTimes.begin()
-	err := p.store.Get(&request, got)
+	err := p.store.Get(request, got)
 	if err == nil {
 		p.stats.read(got.Status)
 		switch got.Status {
@@ -120,7 +121,7 @@ func (c *popCall) get(q *store.PopQueue, name []byte, topic string, queueID int3
 				q.Skip(offset)
 				request.QueueOffset = offset
 				got.Release()
-				if err = p.store.Get(&request, got); err == nil {
+				if err = p.store.Get(request, got); err == nil {
 					p.stats.read(got.Status)
 				}
 			}

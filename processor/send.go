@@ -42,7 +42,7 @@ type sendCall struct {
 	// static is the queue of a static topic that was named in the request; h names the physical one.
 	static staticQueue
 
-	parked  *remoting.Parked
+	parked  remoting.Parked
 	flushed func(error) // c.answerFlushed
 }
 
@@ -58,8 +58,9 @@ func (c *sendCall) Release() {
 	if cap(c.ids) > keptBytes || cap(c.batch.PhysOffsets) > keptBytes/8 {
 		c.ids, c.batch.PhysOffsets = nil, nil
 	}
-	c.h, c.props, c.resp, c.parked, c.slotMs, c.static = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, nil, 0, staticQueue{}
+	c.h, c.props, c.resp, c.slotMs, c.static = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, 0, staticQueue{}
 	c.msg = store.Message{}
+	c.parked.Forget()
 	c.p.sends.Put(c)
 }
 
@@ -134,7 +135,7 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 	c.resp.TransactionID = c.props.uniqKey
 	c.resp.RegionID, c.resp.TraceOn = live.refusal.RegionID, live.refusal.TraceOn
 	if live.SyncFlush && c.props.wait {
-		c.parked = req.Park()
+		req.ParkIn(&c.parked)
 		p.store.AfterFlush(c.endOffset(), c.flushed)
 		return true, nil
 	}
@@ -380,7 +381,7 @@ func (c *sendCall) endOffset() int64 {
 
 // answerFlushed answers a parked send once its message is on disk, or is late. The flusher calls it; it does not wait.
 func (c *sendCall) answerFlushed(err error) {
-	parked, log := c.parked, c.p.log
+	parked, conn, log := &c.parked, c.parked.Conn, c.p.log // c is another's when it is answered
 	code, refused := c.p.flushError(err)
 	resp := parked.Response(code)
 	resp.Header, resp.Owner = &c.resp, c
@@ -389,6 +390,6 @@ func (c *sendCall) answerFlushed(err error) {
 		resp.Code, resp.Remark = r.Code, r.Remark
 	}
 	if err := parked.Reply(resp); err != nil {
-		log.Debug("answer to a send is lost", "client", parked.Conn.RemoteAddr(), "error", err)
+		log.Debug("answer to a send is lost", "client", conn.RemoteAddr(), "error", err)
 	}
 }

@@ -76,13 +76,20 @@ func (r *Request) finish(resp *codec.Command, err error) *codec.Command {
 // Park takes over the duty to answer: the handler then returns nil and nil, and whoever holds the Parked calls Reply, from any
 // goroutine, also for one-way requests, for which that sends nothing.
 func (r *Request) Park() *Parked {
+	p := new(Parked)
+	r.ParkIn(p)
+	return p
+}
+
+// ParkIn is Park with memory of the caller's: a new Parked, or one whose Reply has returned and whose Response nobody uses any more.
+func (r *Request) ParkIn(p *Parked) {
 	r.parked = true
-	p := &Parked{Conn: r.Conn, Code: r.Code, Listener: r.Listener, Arrived: r.Arrived, opaque: r.Opaque, serialize: r.Serialize,
-		oneway: r.IsOneway(), server: r.server}
+	p.Conn, p.Code, p.Listener, p.Arrived, p.server = r.Conn, r.Code, r.Listener, r.Arrived, r.server
+	p.opaque, p.serialize, p.oneway = r.Opaque, r.Serialize, r.IsOneway()
+	p.answered.Store(false)
 	if p.server != nil {
 		p.server.parked.Add(1)
 	}
-	return p
 }
 
 // Parked is a request that will be answered later. It holds what an answer needs and nothing of the request's bytes.
@@ -128,6 +135,15 @@ func (p *Parked) Reply(c *codec.Command) error {
 	c.Opaque = p.opaque
 	c.Flag |= codec.FlagResponse
 	return p.Conn.Send(c)
+}
+
+// Forget lets go of what the memory of an answered request refers to, so that it can be kept for another.
+func (p *Parked) Forget() {
+	if p.Conn == nil {
+		return
+	}
+	p.Conn, p.server = nil, nil
+	fillResponse(&p.resp, 0, 0, 0)
 }
 
 // Answered reports whether Reply has been called.
