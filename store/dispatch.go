@@ -149,9 +149,9 @@ func (d *dispatcher) drain() error {
 		err := d.batch(written)
 		d.announce()
 		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrStuck, err)
-			d.stuck.Store(&err)
-			return err
+			stuck := fmt.Errorf("%w: %w", ErrStuck, err) // not err, which would then be made on the heap in every round
+			d.stuck.Store(&stuck)
+			return stuck
 		}
 		if d.stuck.Load() != nil {
 			d.stuck.Store(nil)
