@@ -59,7 +59,7 @@ func checkpointAt(b []byte) checkpoint {
 }
 
 // write writes the file and waits for the disk. The first 40 bytes lie in one sector, so they change together.
-func (c checkpoint) write(dir string, faults faultFunc) error {
+func (c checkpoint) write(dir string, faults faultFunc, r *ring) error {
 	path := filepath.Join(dir, "checkpoint")
 	if err := faults.check(OpWrite, path); err != nil {
 		return err
@@ -81,7 +81,11 @@ func (c checkpoint) write(dir string, faults faultFunc) error {
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return wrapFileError(OpWrite, path, err)
 	}
-	if err := f.Sync(); err != nil {
+	done, err := r.sync(path, 0, checkpointBytes)
+	if !done {
+		err = f.Sync()
+	}
+	if err != nil {
 		return wrapFileError(OpFlush, path, err)
 	}
 	return nil

@@ -33,6 +33,7 @@ type flusher struct {
 	all      atomic.Bool   // the next flush of queue files leaves none for later
 	wakeAll  chan struct{} // holds one token
 	before   mark          // an end of the log not flushed when it was looked at; belongs to run
+	ring     *ring         // nil where there is none; set by start
 	took     time.Duration // by the last flushes that callers waited for; belongs to run
 	group    atomic.Int64  // bytes of those flushes, 0 before the first
 	times    flushTimes
@@ -74,6 +75,15 @@ func (f *flusher) runQueues(stop <-chan struct{}) {
 			f.queues(false)
 		}
 	}
+}
+
+// openRing prepares flushes that keep no processor.
+func (f *flusher) openRing() {
+	r, err := newRing()
+	if err != nil {
+		f.s.opts.Logger.Info("no io_uring: a flush keeps one of GOMAXPROCS processors while it waits for the disk", "err", err)
+	}
+	f.ring = r
 }
 
 // pokeAll makes runQueues flush all queue files now.
@@ -202,13 +212,17 @@ func (f *flusher) flushTo(physOffset int64) bool {
 }
 
 func (f *flusher) flushRange(from, to int64) error {
+	by := f.ring
+	if f.s.opts.FlushMode == FlushSync { // callers wait, and hear of a flush that blocks sooner
+		by = nil
+	}
 	for from < to {
 		seg := f.s.log.find(from)
 		if seg == nil {
 			return fmt.Errorf("%w: commit log has no segment for %d", ErrCorrupt, from)
 		}
 		end := min(to, seg.end())
-		err := seg.flush(from-seg.base, end-seg.base)
+		err := seg.flushBy(by, from-seg.base, end-seg.base)
 		seg.release()
 		if err != nil {
 			return err
@@ -251,7 +265,7 @@ func (f *flusher) queues(all bool) {
 		s.lister.take(s)
 		all = true
 	}
-	oldest, err := s.queues.flush(all, s.opts.Now().UnixMilli())
+	oldest, err := s.queues.flush(all, s.opts.Now().UnixMilli(), f.ring)
 	if err == nil {
 		var ms int64
 		ms, err = s.compact.flush(all, s.opts.Now().UnixMilli())
@@ -276,7 +290,7 @@ func (f *flusher) queues(all bool) {
 	if f.check == f.saved {
 		return
 	}
-	if err := f.check.write(s.opts.Dir, s.opts.Faults); err != nil {
+	if err := f.check.write(s.opts.Dir, s.opts.Faults, f.ring); err != nil {
 		if errors.Is(err, ErrNoSpace) {
 			if !f.late {
 				s.opts.Logger.Warn("checkpoint not written, tried again until it can be", "err", err)

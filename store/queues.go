@@ -198,7 +198,7 @@ const (
 
 // flush writes queue files to disk: all, or those with much or old dirt. It returns the store time in ms of the oldest
 // entry that is still not flushed, and notDirty when there is none. One goroutine at a time calls it.
-func (qs *queues) flush(all bool, nowMs int64) (oldestMs int64, err error) {
+func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err error) {
 	qs.dirtyMu.Lock()
 	list := qs.dirty
 	qs.dirty = nil
@@ -219,7 +219,7 @@ func (qs *queues) flush(all bool, nowMs int64) (oldestMs int64, err error) {
 			oldestMs = min(oldestMs, since)
 		}
 	}
-	err = qs.flushFiles(due)
+	err = qs.flushFiles(due, r)
 	if err != nil {
 		later = append(later, due...)
 	}
@@ -238,7 +238,7 @@ func (qs *queues) manyDirty() bool {
 	return len(qs.dirty) >= manyDirty
 }
 
-func (qs *queues) flushFiles(due []*queueFile) error {
+func (qs *queues) flushFiles(due []*queueFile, r *ring) error {
 	if len(due) == 0 {
 		return nil
 	}
@@ -264,7 +264,7 @@ func (qs *queues) flushFiles(due []*queueFile) error {
 			return err
 		}
 	}
-	return errors.Join(qs.flushEach(due, taken)...)
+	return errors.Join(qs.flushEach(due, taken, r)...)
 }
 
 // flushFileSystem flushes all that the file system of the queues holds; false when there is no such call.
@@ -291,9 +291,9 @@ func (qs *queues) flushFileSystem() (ok bool, err error) {
 	return true, nil
 }
 
-func (qs *queues) flushEach(due []*queueFile, taken []flushRange) (errs []error) {
+func (qs *queues) flushEach(due []*queueFile, taken []flushRange, r *ring) (errs []error) {
 	for i, f := range due {
-		if err := taken[i].flush(f.dir(), f.base); err != nil {
+		if err := taken[i].flush(f.dir(), f.base, r); err != nil {
 			errs = append(errs, err)
 		}
 		taken[i].done()
@@ -333,13 +333,13 @@ func (r *flushRange) done() {
 	}
 }
 
-func (r *flushRange) flush(dir string, base int64) error {
+func (r *flushRange) flush(dir string, base int64, by *ring) error {
 	if r.gone || r.from == r.to {
 		return nil
 	}
 	var err error
 	if r.m != nil {
-		err = r.m.flush(r.from, r.to)
+		err = r.m.flushBy(by, r.from, r.to)
 	} else if err = syncFile(filepath.Join(dir, segmentName(base)), r.faults); errors.Is(err, os.ErrNotExist) { // the topic was deleted meanwhile
 		return nil
 	}

@@ -256,14 +256,22 @@ func (s *segment) startAt(pos int64) {
 }
 
 // flush writes the bytes in [from, to) to disk and waits.
-func (s *segment) flush(from, to int64) error {
+func (s *segment) flush(from, to int64) error { return s.flushBy(nil, from, to) }
+
+// flushBy is flush by a ring, where there is one.
+func (s *segment) flushBy(r *ring, from, to int64) error {
 	if from >= to {
 		return nil
 	}
 	if err := s.faults.check(OpFlush, s.path); err != nil {
 		return err
 	}
-	if err := syncMapping(s.path, s.data, from&^(pageBytes-1), to); err != nil {
+	from &^= pageBytes - 1
+	done, err := r.sync(s.path, from, to)
+	if !done {
+		err = syncMapping(s.path, s.data, from, to)
+	}
+	if err != nil {
 		return wrapFileError(OpFlush, s.path, err)
 	}
 	return nil

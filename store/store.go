@@ -355,6 +355,7 @@ func (s *Store) openIndex(abnormal, kept bool, checkpointMs int64) (err error) {
 func (s *Store) start() {
 	s.cleaner.measure(s.cleaner.rules.Load())
 	s.loops.Go(func() { s.log.feeder.run(s.stop) })
+	s.flusher.openRing()
 	s.loops.Go(func() { s.flusher.run(s.stop) })
 	s.loops.Go(func() { s.flusher.runQueues(s.stop) })
 	if s.index.index != nil && !s.index.live {
@@ -383,6 +384,7 @@ func (s *Store) Close() error {
 	s.flusher.log()
 	s.flusher.waiters.fail(ErrClosed)
 	s.flusher.queues(true)
+	s.flusher.ring.close()
 
 	var errs []error
 	clean := !s.readOnly.Load() && s.Dispatched() == s.Written()

@@ -65,7 +65,7 @@ func TestDeleteTopicWhileItIsFlushed(t *testing.T) {
 	dir, row := f.dir(), q.compaction.row
 	require.NoError(t, h.s.DeleteTopic("T"))
 	require.NoDirExists(t, dir)
-	require.NoError(t, taken.flush(dir, f.base))
+	require.NoError(t, taken.flush(dir, f.base, nil))
 	taken.done()
 	for _, dir := range []string{row.logDir, row.queueDir} { // the folders of all topics stay
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Dir(dir)), 0o755))

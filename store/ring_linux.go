@@ -1,0 +1,164 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ring flushes files while its callers wait in the runtime's poller. A goroutine in msync or fdatasync keeps the processor it runs
+// on until the runtime's monitor takes that back, some 10 ms later; where GOMAXPROCS is 1 no event loop runs meanwhile, while the core
+// has nothing to do. It is an io_uring with one operation at a time, whose end is told to an eventfd. All methods of a nil ring do
+// nothing.
+type ring struct {
+	mu    sync.Mutex
+	fd    int
+	ended *os.File // eventfd
+	queue []byte   // heads, tails and completions, shared with the kernel
+	ops   []byte   // submissions, shared with the kernel
+	p     ringParams
+}
+
+// ringParams is struct io_uring_params of <linux/io_uring.h>.
+type ringParams struct {
+	entries, completions, flags, cpu, idle, features, wq uint32
+	_                                                    [3]uint32
+	submit                                               struct {
+		head, tail, mask, entries, flags, dropped, array, _ uint32
+		_                                                   uint64
+	}
+	complete struct {
+		head, tail, mask, entries, overflow, results, flags, _ uint32
+		_                                                      uint64
+	}
+}
+
+const (
+	ringSingleMap    = 1 << 0  // IORING_FEAT_SINGLE_MMAP, Linux 5.4
+	ringQueueAt      = 0       // IORING_OFF_SQ_RING
+	ringOpsAt        = 1 << 28 // IORING_OFF_SQES
+	ringRegisterEnd  = 4       // IORING_REGISTER_EVENTFD
+	ringFsync        = 3       // IORING_OP_FSYNC
+	ringDatasync     = 1       // IORING_FSYNC_DATASYNC
+	ringOpBytes      = 64      // struct io_uring_sqe
+	ringResultBytes  = 16      // struct io_uring_cqe
+	ringQueueEntries = 1
+)
+
+// newRing makes a ring; an error where the kernel has none or does not let the process have it, as in many containers.
+func newRing() (r *ring, err error) {
+	r = &ring{fd: -1}
+	defer func() {
+		if err != nil {
+			r.close()
+			r = nil
+		}
+	}()
+	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, ringQueueEntries, uintptr(unsafe.Pointer(&r.p)), 0)
+	if errno != 0 {
+		return r, fmt.Errorf("io_uring_setup: %w", errno)
+	}
+	r.fd = int(fd)
+	if r.p.features&ringSingleMap == 0 {
+		return r, fmt.Errorf("io_uring of two mappings: %w", errors.ErrUnsupported)
+	}
+	size := max(r.p.submit.array+4*r.p.entries, r.p.complete.results+ringResultBytes*r.p.completions)
+	if r.queue, err = unix.Mmap(r.fd, ringQueueAt, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE); err != nil {
+		return r, fmt.Errorf("map io_uring: %w", err)
+	}
+	if r.ops, err = unix.Mmap(r.fd, ringOpsAt, int(r.p.entries*ringOpBytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE); err != nil {
+		return r, fmt.Errorf("map io_uring: %w", err)
+	}
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return r, fmt.Errorf("eventfd: %w", err)
+	}
+	r.ended = os.NewFile(uintptr(event), "eventfd")
+	told := int32(event)
+	if _, _, errno = unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), ringRegisterEnd, uintptr(unsafe.Pointer(&told)), 1, 0, 0); errno != 0 {
+		return r, fmt.Errorf("io_uring_register: %w", errno)
+	}
+	return r, nil
+}
+
+// word is a number that the kernel reads and writes, too.
+func (r *ring) word(at uint32) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&r.queue[at])) }
+
+// sync writes [from, to) of a file to disk and waits, as fdatasync does; done is false when that could not even begin.
+func (r *ring) sync(path string, from, to int64) (done bool, err error) {
+	if r == nil {
+		return false, nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false, nil // whoever has it mapped can still flush it
+	}
+	defer f.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.ops[:ringOpBytes])
+	op := (*struct {
+		code, flags uint8
+		_           uint16
+		fd          int32
+		off, addr   uint64
+		n, how      uint32
+	})(unsafe.Pointer(&r.ops[0]))
+	op.code, op.fd, op.off, op.n, op.how = ringFsync, int32(f.Fd()), uint64(from), uint32(to-from), ringDatasync
+	tail := r.word(r.p.submit.tail)
+	r.word(r.p.submit.array).Store(0)
+	tail.Add(1)
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 1, 0, 0, 0, 0)
+		if errno == 0 {
+			break
+		}
+		if errno != unix.EINTR && errno != unix.EAGAIN && errno != unix.EBUSY {
+			tail.Add(^uint32(0))
+			return false, nil
+		}
+	}
+	return true, r.await()
+}
+
+// await waits for the end of the one operation under way.
+func (r *ring) await() error {
+	head, tail := r.word(r.p.complete.head), r.word(r.p.complete.tail)
+	var count [8]byte
+	for tail.Load() == head.Load() {
+		if _, err := r.ended.Read(count[:]); err != nil {
+			return fmt.Errorf("eventfd: %w", err)
+		}
+	}
+	at := r.p.complete.results + (head.Load()&r.word(r.p.complete.mask).Load())*ringResultBytes
+	result := int32(r.word(at + 8).Load())
+	head.Add(1)
+	if result < 0 {
+		return unix.Errno(-result)
+	}
+	return nil
+}
+
+// close ends the ring; nobody waits on it.
+func (r *ring) close() {
+	if r == nil {
+		return
+	}
+	if r.ended != nil {
+		r.ended.Close()
+	}
+	if r.ops != nil {
+		_ = unix.Munmap(r.ops)
+	}
+	if r.queue != nil {
+		_ = unix.Munmap(r.queue)
+	}
+	if r.fd >= 0 {
+		unix.Close(r.fd)
+	}
+}
