@@ -52,7 +52,7 @@ func (b *rig) pushed(conn *fakeConn, code int32) *answer {
 // quiet checks that nothing is pushed once all tasks have run.
 func (b *rig) quiet(conns ...*fakeConn) {
 	b.t.Helper()
-	b.pool.wg.Wait()
+	b.pool.wait()
 	for _, conn := range conns {
 		conn.none(b.t)
 	}
@@ -197,7 +197,7 @@ func TestSilentClientsExpire(t *testing.T) {
 	other := newFakeConn("127.0.0.1:60803")
 	b.heartbeat(b.conn, "c1", "G", "T", "*")
 	b.heartbeatOf(other, "c2", codec.Version, consumerText("G", "T", "*", b.clock.Now())+","+consumerText("H", "T", "*", b.clock.Now()), `{"groupName":"PG"}`)
-	b.pool.wg.Wait()
+	b.pool.wait()
 	for len(b.conn.sent) > 0 {
 		b.pushed(b.conn, codec.NotifyConsumerIDsChanged)
 	}
@@ -346,7 +346,7 @@ func TestClientsUnderConcurrency(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	b.pool.wg.Wait()
+	b.pool.wait()
 	require.Empty(t, b.clients.conns)
 	require.Zero(t, b.clients.memberships)
 	require.Zero(t, b.clients.subscriptions)

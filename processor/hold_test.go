@@ -205,7 +205,7 @@ func TestHoldDoesNotKeepAPullOfAConnectionThatIsGone(t *testing.T) {
 	b.conn.Close(nil)
 	b.ConnClosed(b.conn)
 	require.Nil(t, b.request(codec.PullMessage, waitFields(nil), ""))
-	b.pool.wg.Wait()
+	b.pool.wait()
 	b.requireEmpty()
 }
 
@@ -383,8 +383,8 @@ func TestHoldUnderEverythingAtOnce(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	b.TickHold(b.clock.move(maxSuspend))
-	b.pool.wg.Wait()
+	b.pool.wait()
 	b.TickHold(b.clock.move(maxSuspend))
-	b.pool.wg.Wait()
+	b.pool.wait()
 	b.requireEmpty()
 }

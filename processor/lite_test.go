@@ -134,7 +134,7 @@ func TestLiteParkedPopWakes(t *testing.T) {
 	require.Equal(t, []string{"a x"}, got)
 	b.tickLite(16 * time.Second)
 	require.Equal(t, codec.PollingTimeout, b.answered().Code)
-	b.pool.wg.Wait()
+	b.pool.wait()
 	require.Nil(t, b.lites.clients["nobody"], "nothing is kept of a client without subscriptions")
 	require.Nil(t, b.request(codec.PopLiteMessage, b.litePopFields("nobody", fields{"pollTime": "15000"}), ""))
 	b.ConnClosed(b.conn)

@@ -88,7 +88,7 @@ func (b *rig) tickPop(d time.Duration) {
 	b.t.Helper()
 	b.dispatched()
 	b.TickPop(b.clock.move(d))
-	b.pool.wg.Wait()
+	b.pool.wait()
 	b.dispatched()
 }
 

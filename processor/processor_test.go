@@ -56,31 +56,6 @@ func (c *testClock) move(d time.Duration) time.Time {
 	return c.now
 }
 
-// testPool runs tasks on goroutines; held back they gather until released.
-type testPool struct {
-	mu    sync.Mutex
-	full  bool
-	tasks int
-	wg    sync.WaitGroup
-}
-
-func (p *testPool) submit(_ remoting.PoolKind, task interface{ Run() }) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.full {
-		return false
-	}
-	p.tasks++
-	p.wg.Go(task.Run)
-	return true
-}
-
-func (p *testPool) setFull(full bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.full = full
-}
-
 // setup changes what a rig is made of.
 type setup struct {
 	opts  Options
@@ -99,7 +74,7 @@ func newRig(t testing.TB, change ...func(*setup)) *rig {
 // newRigIn is newRig with the store in a directory that may hold one already.
 func newRigIn(t testing.TB, dir string, change ...func(*setup)) *rig {
 	t.Helper()
-	b := &rig{t: t, clock: &testClock{now: time.UnixMilli(1795226366000).UTC()}, pool: &testPool{}}
+	b := &rig{t: t, clock: &testClock{now: time.UnixMilli(1795226366000).UTC()}, pool: newTestPool()}
 	b.conn = newFakeConn("127.0.0.1:60802")
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := &setup{store: store.DefaultOptions(dir)}
@@ -147,7 +122,7 @@ func newRigIn(t testing.TB, dir string, change ...func(*setup)) *rig {
 	require.NoError(t, err)
 	b.started.Store(b.Processor)
 	b.close = sync.OnceFunc(func() {
-		b.pool.wg.Wait()
+		b.pool.wait()
 		err := s.opts.Store.Close()
 		require.True(t, err == nil || b.closeFails, "%v", err)
 		require.NoError(t, errors.Join(s.opts.Topics.Close(), s.opts.Groups.Close()))
