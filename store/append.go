@@ -320,9 +320,9 @@ func (r *BatchPutResult) forget() {
 
 // PutWait is Put that waits until the log has room.
 func (s *Store) PutWait(m *Message, r *PutResult) error {
-	for {
-		moved := s.log.feeder.waitChan()
-		if err := s.Put(m, r); err != ErrWouldBlock {
+	for moved := (<-chan struct{})(nil); ; moved = s.log.feeder.waitChan() {
+		err := s.Put(m, r)
+		if err != ErrWouldBlock {
 			return err
 		}
 		s.waitRoom(moved)
@@ -331,16 +331,20 @@ func (s *Store) PutWait(m *Message, r *PutResult) error {
 
 // PutBatchWait is PutBatch that waits until the log has room.
 func (s *Store) PutBatchWait(m *Message, r *BatchPutResult) error {
-	for {
-		moved := s.log.feeder.waitChan()
-		if err := s.PutBatch(m, r); err != ErrWouldBlock {
+	for moved := (<-chan struct{})(nil); ; moved = s.log.feeder.waitChan() {
+		err := s.PutBatch(m, r)
+		if err != ErrWouldBlock {
 			return err
 		}
 		s.waitRoom(moved)
 	}
 }
 
+// waitRoom waits for a channel that was taken before there was no room; nil is none.
 func (s *Store) waitRoom(moved <-chan struct{}) {
+	if moved == nil {
+		return
+	}
 	select {
 	case <-moved:
 	case <-s.stop:
