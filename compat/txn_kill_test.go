@@ -142,10 +142,14 @@ func TestKillDuringTransactions(t *testing.T) {
 		tg.StartBroker(t)
 	}
 	c := join()
+	beat := heartbeat{clientID: unique("txn"), producerGroup: group}.body() // Apache's broker closes connections of producers without
 	times := map[string]int{}
 	awaitDelivered := func(want []string) {
 		eventually(t, steadyLimit, func() error {
 			clear(times)
+			if _, err := c.call(codeHeartbeat, nil, beat); err != nil {
+				return err
+			}
 			for queueID := range 2 {
 				list, err := readQueue(c, topic, queueID)
 				if err != nil {
