@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ func TestBenchCommand(t *testing.T) {
 	bin, err := apogeeBinary()
 	require.NoError(t, err)
 	for _, args := range [][]string{
-		{"produce", "--connections", "3", "--window", "4"},
+		{"produce", "--connections", "3", "--window", "4", "--lag"},
 		{"produce", "--batch", "16", "--size", "100", "--connections", "2"},
 		{"produce", "--rate", "500"},
 		{"consume", "--messages", "500", "--connections", "2"},
@@ -32,12 +33,16 @@ func TestBenchCommand(t *testing.T) {
 			var got struct {
 				Messages int64
 				Check    struct{ Acknowledged, Found, Missing, Repeated int64 }
+				Dispatch *struct{ Readings int64 }
 			}
 			require.NoError(t, json.Unmarshal(out, &got))
 			require.Positive(t, got.Check.Acknowledged)
 			require.Equal(t, got.Check.Acknowledged, got.Check.Found)
 			require.Zero(t, got.Check.Missing)
 			require.Zero(t, got.Check.Repeated)
+			if slices.Contains(args, "--lag") {
+				require.Positive(t, got.Dispatch.Readings)
+			}
 		})
 	}
 }

@@ -112,14 +112,25 @@ func (s *estate) check(t *testing.T) {
 	}
 	c := connect(t, s.tg.Broker())
 	require.Equal(t, s.committed, num(t, c.ok(t, codeQueryConsumerOffset, offsetFields(s.group, s.topic, 1), nil), "offset"))
-	for _, i := range []int{0, len(now) / 2, len(now) - 1} {
-		if key := now[i].Props["KEYS"]; key != "" {
-			queryFound(t, c, queryFields(s.topic, key), 1)
+	for i, m := range now {
+		if i%10 == 0 || len(now)-i < estateRound/3 { // readTopic read all of them through their queues
+			s.requireFound(t, c, m)
 		}
-		all, err := decodeRecords(c.ok(t, codeViewMessageByID, ext("offset", now[i].PhysOffset), nil).Body)
-		require.NoError(t, err)
-		require.Equal(t, now[i:i+1], all)
 	}
 	require.Equal(t, estateQueues, awaitRoute(t, s.tg, s.topic).QueueDatas[0].ReadQueueNums)
 	require.Contains(t, string(c.ok(t, codeGetAllGroups, nil, nil).Body), `"`+s.group+`"`)
+}
+
+// requireFound asks for a message by its key, by its unique id, and by the physical offset that its message id has.
+func (s *estate) requireFound(t *testing.T, c *client, want record) {
+	t.Helper()
+	if key := want.Props["KEYS"]; key != "" {
+		require.Equal(t, []record{want}, queryFound(t, c, queryFields(s.topic, key), 1))
+	}
+	if id := want.Props["UNIQ_KEY"]; id != "" {
+		require.Equal(t, []record{want}, queryFound(t, c, with(queryFields(s.topic, id), "_UNIQUE_KEY_QUERY", true), 1))
+	}
+	all, err := decodeRecords(c.ok(t, codeViewMessageByID, ext("offset", want.PhysOffset), nil).Body)
+	require.NoError(t, err)
+	require.Equal(t, []record{want}, all)
 }

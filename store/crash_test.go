@@ -21,13 +21,20 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
-// eachCrashSeed makes n histories and those of seeds that once found something; STORE_CRASH_SEEDS says how many otherwise,
-// STORE_CRASH_SEED runs one.
+// eachCrashSeed makes n histories and those of seeds that once found something; STORE_CRASH_SEEDS says how many otherwise, or,
+// as FROM-TO, which (without TO), STORE_CRASH_SEED runs one.
 func eachCrashSeed(t *testing.T, n int, run func(t *testing.T, seed uint64), also ...uint64) {
+	first := 0
 	if v := os.Getenv("STORE_CRASH_SEEDS"); v != "" {
+		from, to, ranged := strings.Cut(v, "-")
 		var err error
-		n, err = strconv.Atoi(v)
+		n, err = strconv.Atoi(from)
 		require.NoError(t, err)
+		if ranged {
+			first, also = n, nil
+			n, err = strconv.Atoi(to)
+			require.NoError(t, err)
+		}
 	}
 	if v := os.Getenv("STORE_CRASH_SEED"); v != "" {
 		seed, err := strconv.ParseUint(v, 10, 64)
@@ -36,8 +43,8 @@ func eachCrashSeed(t *testing.T, n int, run func(t *testing.T, seed uint64), als
 		return
 	}
 	seeds := slices.DeleteFunc(also, func(seed uint64) bool { return seed < uint64(n) })
-	for seed := range uint64(n) {
-		seeds = append(seeds, seed)
+	for seed := first; seed < n; seed++ {
+		seeds = append(seeds, uint64(seed))
 	}
 	for _, seed := range seeds {
 		if !t.Run(fmt.Sprint("seed", seed), func(t *testing.T) { run(t, seed) }) {

@@ -108,5 +108,8 @@ func writeWhole(path string, b []byte, faults faultFunc) error {
 	if err != nil {
 		return wrapFileError(OpWrite, path, errors.Join(err, os.Remove(f.Name())))
 	}
+	if err := faults.check(OpFlush, dir); err != nil {
+		return err
+	}
 	return syncDir(dir)
 }

@@ -44,6 +44,7 @@ type load struct {
 	length  time.Duration
 	tick    time.Duration
 	verify  bool
+	lag     bool
 	format  string
 	series  string
 	spread  string
@@ -142,6 +143,7 @@ func workload(name, short string, failed func(error) error, run func(*load, cont
 func produceFlags(l *load, cmd *cobra.Command) {
 	cmd.Flags().IntVarP(&l.window, "window", "w", 32, "requests in flight on each connection")
 	cmd.Flags().IntVarP(&l.rate, "rate", "r", 0, "messages a second over all connections; 0 sends as fast as the window lets")
+	cmd.Flags().BoolVar(&l.lag, "lag", false, fmt.Sprintf("ask brokers each %s how far their queues are behind the log, and show the most", lagEvery))
 }
 
 func consumeFlags(l *load, cmd *cobra.Command) {

@@ -23,6 +23,7 @@ type result struct {
 	Latency  []latency         `json:"latency,omitempty"`
 	Refused  []refusal         `json:"refused,omitempty"`
 	Check    *check            `json:"check,omitempty"`
+	Dispatch *lag              `json:"dispatch,omitempty"`
 	Process  *usage            `json:"process,omitempty"`
 
 	series [][]string
@@ -113,6 +114,9 @@ func (r *result) print(w io.Writer) error {
 		fmt.Fprintf(t, "server\t%.2f us CPU per message\t%.2f cores\t%.1f MB resident, %.1f MB of it anonymous\n",
 			p.MicrosPerMessage, p.CPUSeconds/max(r.Seconds, 1e-9), float64(p.ResidentBytes)/1e6, float64(p.AnonymousBytes)/1e6)
 	}
+	if d := r.Dispatch; d != nil {
+		fmt.Fprintf(t, "dispatch\tat most %s and %.1f MB behind the log\t%d readings\n", micros(d.Millis*1000), float64(d.Bytes)/1e6, d.Readings)
+	}
 	for _, refused := range r.Refused {
 		fmt.Fprintf(t, "refused\t%d with %d %s\t%s\n", refused.Messages, refused.Code, refused.Name, refused.Remark)
 	}
@@ -140,6 +144,10 @@ func (r *result) rows() [][]string {
 	if p := r.Process; p != nil {
 		head = append(head, "cpu_us_per_message", "resident_bytes", "anonymous_bytes")
 		line = append(line, decimal(p.MicrosPerMessage), strconv.FormatInt(p.ResidentBytes, 10), strconv.FormatInt(p.AnonymousBytes, 10))
+	}
+	if d := r.Dispatch; d != nil {
+		head = append(head, "dispatch_behind_max_ms", "dispatch_behind_max_bytes")
+		line = append(line, decimal(d.Millis), strconv.FormatInt(d.Bytes, 10))
 	}
 	if c := r.Check; c != nil {
 		head = append(head, "acknowledged", "missing", "repeated")

@@ -15,9 +15,16 @@ func (l *load) produce(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	defer r.close()
-	res, err := r.measure(ctx, "produce", r.meters, r.send)
+	send, behind := r.send, new(lag)
+	if l.lag {
+		send = func(ctx context.Context) error { return r.sendWatched(ctx, behind) }
+	}
+	res, err := r.measure(ctx, "produce", r.meters, send)
 	if err != nil {
 		return nil, err
+	}
+	if l.lag {
+		res.Dispatch = behind
 	}
 	res.addLatency("send", r.meters)
 	if l.verify {
