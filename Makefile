@@ -16,7 +16,7 @@ DOCKER  ?= docker
 # Where the crash tests have their stores: what they ask for survives a copy, so a disk adds nothing but time.
 SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR==2 && $$4 > 2097152 {print "/dev/shm"}')
 
-.PHONY: help man release image image-apache chart build run test race fuzz crash compat compat-apache bench bench-append bench-compare bench-cold bench-delays bench-recovery bench-semantics lint clean
+.PHONY: help man release image image-apache debian-base image-test chart build run test race fuzz crash compat compat-apache bench bench-append bench-compare bench-cold bench-delays bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,18 @@ image-apache: dist/image ## images with the paths and commands of Apache's and o
 	$(DOCKER) build -f deploy/docker/apache/Dockerfile --target rocketmq -t $(IMAGE)-rocketmq:$(VERSION) .
 	$(DOCKER) build -f deploy/docker/apache/Dockerfile --target operator-broker -t $(IMAGE)-rocketmq-broker:$(VERSION) .
 	$(DOCKER) build -f deploy/docker/apache/Dockerfile --target operator-nameserver -t $(IMAGE)-rocketmq-nameserver:$(VERSION) .
+
+# The base of Apache's image, made of Debian's packages where no registry can be asked.
+DEBIAN := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/apogee-compat/debian-bookworm-slim.tar
+
+debian-base: $(DEBIAN) ## a base image for image-test, without a registry (needs mmdebstrap and root)
+$(DEBIAN):
+	mkdir -p $(dir $@)
+	mmdebstrap --variant=minbase $(foreach d,doc locale man,--dpkgopt='path-exclude=/usr/share/$(d)/*') bookworm $@.tmp.tar
+	mv $@.tmp.tar $@
+
+image-test: debian-base ## build Apache's layout of images with buildah and send messages through their name server and brokers
+	APACHE_IMAGES=1 $(GO) test -count=1 -v -run 'Image' ./deploy/
 
 chart: ## lint and render the Helm chart (needs helm)
 	helm lint --strict deploy/helm/apogee

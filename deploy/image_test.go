@@ -11,21 +11,46 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// buildah runs a command of buildah with a storage of the test's own, as it runs without a daemon and inside of containers.
+// buildah is the tool with a storage of the test's own; it needs no daemon and runs inside of containers.
 type buildah struct {
 	t    *testing.T
 	home string
 }
 
-func (b *buildah) run(args ...string) string {
-	b.t.Helper()
+// newBuildah skips a test where the tool is missing.
+func newBuildah(t *testing.T) *buildah {
+	if _, err := exec.LookPath("buildah"); err != nil {
+		t.Skip("buildah is not installed")
+	}
+	return &buildah{t, filepath.Join(t.TempDir(), "storage")}
+}
+
+func (b *buildah) command(args ...string) *exec.Cmd {
 	cmd := exec.Command("buildah", append([]string{"--storage-driver", "vfs", "--root", filepath.Join(b.home, "root"), "--runroot", filepath.Join(b.home, "run")}, args...)...)
 	cmd.Env = append(os.Environ(), "BUILDAH_ISOLATION=chroot")
+	return cmd
+}
+
+func (b *buildah) run(args ...string) string {
+	b.t.Helper()
+	cmd := b.command(args...)
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	require.NoError(b.t, err, "%s\n%s%s", cmd, out, said.String())
 	return strings.TrimSpace(string(out))
+}
+
+// context is a folder with what make puts below dist before it builds an image: the binary and an empty folder.
+func (b *buildah) context() string {
+	b.t.Helper()
+	dir := b.t.TempDir()
+	require.NoError(b.t, os.MkdirAll(filepath.Join(dir, "dist/image/data"), 0o755))
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "dist/image/apogee-linux-amd64"), "../cmd/apogee")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	out, err := build.CombinedOutput()
+	require.NoError(b.t, err, string(out))
+	return dir
 }
 
 // imageConfig is what an image says of itself.
@@ -46,17 +71,8 @@ type imageConfig struct {
 // TestImageIsBuilt builds the small image where buildah is installed, looks at what it says of itself, and runs its binary.
 func TestImageIsBuilt(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("buildah is not installed")
-	}
-	dir := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "dist/image/data"), 0o755))
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "dist/image/apogee-linux-amd64"), "../cmd/apogee")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
-	b := &buildah{t, filepath.Join(dir, "storage")}
-	b.run("build", "-f", "docker/Dockerfile", "-t", "apogee:test", dir)
+	b := newBuildah(t)
+	b.run("build", "-f", "docker/Dockerfile", "-t", "apogee:test", b.context())
 	var image imageConfig
 	require.NoError(t, json.Unmarshal([]byte(b.run("inspect", "--type", "image", "apogee:test")), &image))
 	c := image.OCIv1.Config
