@@ -43,7 +43,6 @@ type Groups struct {
 	opts       GroupsOptions
 	table      *confTable[codec.SubscriptionGroupConfig]
 	unknown    codec.UnknownFields
-	text       tableText[codec.SubscriptionGroupConfig]
 	autoCreate atomic.Bool
 	lmq        *implicit[codec.SubscriptionGroupConfig] // nil without light message queues
 	// forbidden is group to topic to bits; replaced under table.mu, never changed.
@@ -58,7 +57,7 @@ func OpenGroups(path string, opts GroupsOptions) (*Groups, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Groups{opts: opts, lmq: newLMQGroups(opts.LMQ), text: tableText[codec.SubscriptionGroupConfig]{member: "subscriptionGroupTable"}}
+	g := &Groups{opts: opts, lmq: newLMQGroups(opts.LMQ)}
 	g.autoCreate.Store(opts.AutoCreate)
 	values, version, missing := opts.merge(stored)
 	forbidden := map[string]map[string]int32{}
@@ -70,7 +69,7 @@ func OpenGroups(path string, opts GroupsOptions) (*Groups, error) {
 	}
 	g.forbidden.Store(&forbidden)
 	g.table = newConfTable(file, values, version)
-	g.table.encode = g.encode
+	g.table.text.member, g.table.whole = "subscriptionGroupTable", g.whole
 	g.table.start(missing > 0)
 	return g, nil
 }
@@ -99,11 +98,8 @@ func (o *GroupsOptions) merge(stored *codec.SubscriptionGroupTable) (values map[
 	return values, stored.DataVersion, missing
 }
 
-func (g *Groups) encode(values map[string]*codec.SubscriptionGroupConfig, version codec.DataVersion) ([]byte, error) {
-	forbidden := *g.forbidden.Load()
-	return g.text.encode(values, func(values map[string]*codec.SubscriptionGroupConfig) any {
-		return &codec.SubscriptionGroupTable{DataVersion: version, ForbiddenTable: forbidden, SubscriptionGroupTable: values, Unknown: g.unknown}
-	})
+func (g *Groups) whole(values map[string]*codec.SubscriptionGroupConfig, version codec.DataVersion) any {
+	return &codec.SubscriptionGroupTable{DataVersion: version, ForbiddenTable: *g.forbidden.Load(), SubscriptionGroupTable: values, Unknown: g.unknown}
 }
 
 // Close writes what is not yet written and ends the table's goroutine.

@@ -48,8 +48,9 @@ func OpenMappings(path string, opts MappingsOptions) (*Mappings, error) {
 		}
 	}
 	m.table = newConfTable(file, values, version)
-	m.table.encode = func(values map[string]*codec.TopicQueueMappingDetail, version codec.DataVersion) ([]byte, error) {
-		return codec.MarshalPrettyJSON(&codec.TopicQueueMappingTable{DataVersion: version, TopicQueueMappingInfoMap: values, Unknown: m.unknown})
+	m.table.text.member = "topicQueueMappingInfoMap"
+	m.table.whole = func(values map[string]*codec.TopicQueueMappingDetail, version codec.DataVersion) any {
+		return &codec.TopicQueueMappingTable{DataVersion: version, TopicQueueMappingInfoMap: values, Unknown: m.unknown}
 	}
 	if opts.OnChange != nil {
 		m.table.onChange = func(map[string]*codec.TopicQueueMappingDetail) { opts.OnChange() }

@@ -55,8 +55,9 @@ const (
 // may be lost is published at once by putNow and written soon.
 type confTable[V any] struct {
 	file *jsonFile
-	// encode gives the file's text. It is called from the goroutine, without mu.
-	encode func(values map[string]*V, version codec.DataVersion) ([]byte, error)
+	text tableText[V] // of the file; the goroutine's
+	// whole is the object that the file holds. It is called from the goroutine, without mu.
+	whole func(values map[string]*V, version codec.DataVersion) any
 	// onChange is called without mu after values were published; nil stands for a deleted one.
 	onChange func(map[string]*V)
 
@@ -66,10 +67,11 @@ type confTable[V any] struct {
 	// version is that of the shards; stored under mu.
 	version atomic.Pointer[codec.DataVersion]
 
-	mu      sync.Mutex // guards what follows, and every change of what stands above
-	next    *batch[V]  // staged
-	writing *batch[V]  // being written
-	dirty   bool       // published but not written
+	mu      sync.Mutex      // guards what follows, and every change of what stands above
+	next    *batch[V]       // staged
+	writing *batch[V]       // being written
+	dirty   bool            // published but not written
+	unseen  map[string]bool // published since text was made, by putNow; nil when text knows nothing yet
 	closed  bool
 
 	wake chan struct{} // holds one token
@@ -205,6 +207,9 @@ func (t *confTable[V]) roomLocked() error {
 // putNowLocked publishes a value before it is written.
 func (t *confTable[V]) putNowLocked(name string, v *V) {
 	t.publishLocked(name, v)
+	if t.unseen != nil {
+		t.unseen[name] = true
+	}
 	t.bumpLocked(1)
 	t.dirty = true
 	t.poke()
@@ -245,7 +250,7 @@ func (t *confTable[V]) poke() {
 	}
 }
 
-// start begins the goroutine; encode must be set. With dirty the table is written soon.
+// start begins the goroutine; text.member and whole must be set. With dirty the table is written soon.
 func (t *confTable[V]) start(dirty bool) {
 	t.dirty = dirty
 	if dirty {
@@ -332,22 +337,16 @@ func (t *confTable[V]) write() error {
 		return nil
 	}
 	t.next, t.writing, t.dirty = nil, b, false
-	values := t.copyLocked()
+	changes := t.changesLocked(b)
 	before := t.version.Load()
 	version := *before
 	if b != nil {
 		version = t.nextVersion(len(b.changes))
-		for name, v := range b.changes {
-			if v == nil {
-				delete(values, name)
-			} else {
-				values[name] = v
-			}
-		}
 	}
 	t.mu.Unlock()
 
-	text, err := t.encode(values, version)
+	t.text.change(changes)
+	text, err := t.text.encode(func(values map[string]*V) any { return t.whole(values, version) })
 	if err == nil {
 		err = t.file.save(text)
 	}
@@ -364,10 +363,30 @@ func (t *confTable[V]) write() error {
 	return err
 }
 
+// changesLocked is what text has to take over: all that is published, to begin with, or what putNow has published since then; and a
+// batch's changes.
+func (t *confTable[V]) changesLocked(b *batch[V]) map[string]*V {
+	var changes map[string]*V
+	if t.unseen == nil {
+		changes = t.copyLocked()
+	} else {
+		changes = make(map[string]*V, len(t.unseen))
+		for name := range t.unseen {
+			changes[name] = t.get(name)
+		}
+	}
+	t.unseen = make(map[string]bool)
+	if b != nil {
+		maps.Copy(changes, b.changes)
+	}
+	return changes
+}
+
 func (t *confTable[V]) finishLocked(b *batch[V], err error) {
 	t.writing = nil
 	if err != nil {
-		t.dirty = true
+		t.text.reset() // it holds what did not happen
+		t.unseen, t.dirty = nil, true
 		t.file.opts.Logger.Error("table could not be written", "file", t.file.path, "error", err)
 	} else if b != nil {
 		for name, v := range b.changes {

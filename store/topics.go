@@ -40,7 +40,6 @@ type Topics struct {
 	opts       TopicsOptions
 	table      *confTable[codec.TopicConfig]
 	unknown    codec.UnknownFields
-	text       tableText[codec.TopicConfig]
 	system     map[string]bool // names, never changed after OpenTopics
 	autoCreate atomic.Bool
 	lmq        *implicit[codec.TopicConfig] // nil without light message queues
@@ -54,14 +53,14 @@ func OpenTopics(path string, opts TopicsOptions) (*Topics, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Topics{opts: opts, system: opts.systemNames(), lmq: newLMQTopics(opts.LMQ), text: tableText[codec.TopicConfig]{member: "topicConfigTable"}}
+	t := &Topics{opts: opts, system: opts.systemNames(), lmq: newLMQTopics(opts.LMQ)}
 	t.autoCreate.Store(opts.AutoCreate)
 	values, version, missing := opts.merge(stored)
 	if stored != nil {
 		t.unknown = stored.Unknown
 	}
 	t.table = newConfTable(file, values, version)
-	t.table.encode = t.encode
+	t.table.text.member, t.table.whole = "topicConfigTable", t.whole
 	t.table.onChange = opts.OnChange
 	t.table.start(missing > 0)
 	return t, nil
@@ -91,10 +90,8 @@ func (o *TopicsOptions) merge(stored *codec.TopicConfigTable) (values map[string
 	return values, stored.DataVersion, missing
 }
 
-func (t *Topics) encode(values map[string]*codec.TopicConfig, version codec.DataVersion) ([]byte, error) {
-	return t.text.encode(values, func(values map[string]*codec.TopicConfig) any {
-		return &codec.TopicConfigTable{DataVersion: version, TopicConfigTable: values, Unknown: t.unknown}
-	})
+func (t *Topics) whole(values map[string]*codec.TopicConfig, version codec.DataVersion) any {
+	return &codec.TopicConfigTable{DataVersion: version, TopicConfigTable: values, Unknown: t.unknown}
 }
 
 // Close writes what is not yet written and ends the table's goroutine.
