@@ -120,15 +120,53 @@ func TestSystemdUnits(t *testing.T) {
 	}
 }
 
-// TestChart renders the chart where helm is installed.
+// TestChart lints and renders the chart where helm is installed, with its own values and with all that can be set.
 func TestChart(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("helm"); err != nil {
 		t.Skip("helm is not installed")
 	}
-	out, err := exec.Command("helm", "lint", "--strict", "helm/apogee").CombinedOutput()
-	require.NoError(t, err, string(out))
-	rendered, err := exec.Command("helm", "template", "mq", "helm/apogee", "--set", "namesrv.replicas=3").Output()
-	require.NoError(t, err)
-	require.Contains(t, string(rendered), `"mq-apogee-namesrv-0.mq-apogee-namesrv:9876;mq-apogee-namesrv-1.mq-apogee-namesrv:9876;mq-apogee-namesrv-2.mq-apogee-namesrv:9876"`)
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	require.NoError(t, os.WriteFile(values, []byte(`
+image: {repository: registry.example/apogee, tag: "1.0"}
+imagePullSecrets: [{name: pull}]
+cluster: other
+namesrv:
+  replicas: 3
+  config: {scanNotActiveBrokerInterval: 5000000}
+  persistence: {size: 2Gi, storageClass: slow}
+  nodeSelector: {disk: any}
+  tolerations: [{key: a, operator: Exists}]
+broker:
+  replicas: 2
+  config: {maxMessageSize: 8388608, diskMaxUsedSpaceRatio: 75, pollNameServerInterval: "1000", longPollingEnable: false}
+  persistence: {size: 9Gi, storageClass: fast}
+  nodeSelector: {disk: ssd}
+  tolerations: [{key: b, operator: Exists}]
+metrics: {annotations: false}
+`), 0o644))
+	for _, tt := range []struct {
+		name       string
+		args       []string
+		want, none []string
+	}{
+		{"its own values", nil, []string{`"mq-apogee-namesrv-0.mq-apogee-namesrv:9876;mq-apogee-namesrv-1.mq-apogee-namesrv:9876"`, "prometheus.io/scrape",
+			"    brokerClusterName=DefaultCluster\n", "    autoCreateTopicEnable=false\n"}, []string{"tolerations", "nodeSelector", "storageClassName", "imagePullSecrets"}},
+		{"all values", []string{"-f", values}, []string{`"mq-apogee-namesrv-0.mq-apogee-namesrv:9876;mq-apogee-namesrv-1.mq-apogee-namesrv:9876;mq-apogee-namesrv-2.mq-apogee-namesrv:9876"`,
+			"image: registry.example/apogee:1.0\n", "- name: pull\n", "    brokerClusterName=other\n", "    maxMessageSize=8388608\n", "    scanNotActiveBrokerInterval=5000000\n",
+			"    pollNameServerInterval=1000\n", "    longPollingEnable=false\n", "storageClassName: fast\n", "storageClassName: slow\n", "disk: ssd\n", "key: b\n"}, []string{"prometheus.io"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, err := exec.Command("helm", append([]string{"lint", "--strict", "helm/apogee"}, tt.args...)...).CombinedOutput()
+			require.NoError(t, err, string(out))
+			rendered, err := exec.Command("helm", append([]string{"template", "mq", "helm/apogee"}, tt.args...)...).Output()
+			require.NoError(t, err)
+			for _, text := range tt.want {
+				require.Contains(t, string(rendered), text)
+			}
+			for _, text := range tt.none {
+				require.NotContains(t, string(rendered), text)
+			}
+		})
+	}
 }

@@ -41,3 +41,8 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* A value as broker.conf has it: numbers of a values file are floating-point ones, and 8388608 would be 8.388608e+06. */}}
+{{- define "apogee.value" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
