@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -100,13 +99,10 @@ func TestApacheImagesRun(t *testing.T) {
 		b.run("build", "--pull=never", "-f", "docker/apache/Dockerfile", "--target", target, "-t", target+":test", context)
 		containers[target] = b.run("from", "--pull=never", "localhost/"+target+":test")
 	}
-	var image imageConfig
-	require.NoError(t, json.Unmarshal([]byte(b.run("inspect", "--type", "image", "rocketmq:test")), &image))
-	c := image.OCIv1.Config
-	home := "/home/rocketmq/rocketmq-5.4.0"
+	c := b.config("rocketmq")
 	require.Equal(t, "rocketmq", c.User)
-	require.Equal(t, home+"/bin", c.WorkingDir)
-	require.Contains(t, c.Env, "ROCKETMQ_HOME="+home)
+	require.Equal(t, "/home/rocketmq/rocketmq-5.4.0/bin", c.WorkingDir)
+	require.Contains(t, c.Env, "ROCKETMQ_HOME=/home/rocketmq/rocketmq-5.4.0")
 	for _, port := range []string{"9876/tcp", "10909/tcp", "10911/tcp", "10912/tcp"} {
 		require.Contains(t, c.ExposedPorts, port)
 	}
@@ -114,17 +110,17 @@ func TestApacheImagesRun(t *testing.T) {
 
 	ports := freePorts(t, 3)
 	namesrv := fmt.Sprintf("127.0.0.1:%d", ports[0])
-	write := func(target, path, text string) {
-		root := b.run("mount", containers[target])
-		require.NoError(t, os.WriteFile(filepath.Join(root, path), []byte(text), 0o644))
+	write := func(target, name, text string) {
+		path := filepath.Join(b.run("mount", containers[target]), b.config(target).WorkingDir, "../conf", name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 	}
 	broker := "brokerIP1=127.0.0.1\nlistenPort=%d\nmetricsExporterType=DISABLE\n"
-	write("operator-nameserver", "/root/rocketmq/nameserver/conf/namesrv.conf", fmt.Sprintf("listenPort=%d\n", ports[0]))
-	write("rocketmq", home+"/conf/broker.conf", "brokerName=by-chart\n"+fmt.Sprintf(broker, ports[1]))
-	write("operator-broker", "/root/rocketmq/broker/conf/broker-common.conf", fmt.Sprintf(broker, ports[2]))
+	write("operator-nameserver", "namesrv.conf", fmt.Sprintf("listenPort=%d\n", ports[0]))
+	write("rocketmq", "broker.conf", "brokerName=by-chart\n"+fmt.Sprintf(broker, ports[1]))
+	write("operator-broker", "broker-common.conf", fmt.Sprintf(broker, ports[2]))
 
 	b.start(containers["operator-nameserver"], nil, "/bin/bash", "mqnamesrv", "-c", "../conf/namesrv.conf")
-	b.start(containers["rocketmq"], nil, "./docker-entrypoint.sh", "sh", "mqbroker", "-n", namesrv, "-c", home+"/conf/broker.conf")
+	b.start(containers["rocketmq"], nil, "./docker-entrypoint.sh", "sh", "mqbroker", "-n", namesrv, "-c", "../conf/broker.conf")
 	b.start(containers["operator-broker"], []string{"NAMESRV_ADDR=" + namesrv, "BROKER_CLUSTER_NAME=DefaultCluster", "BROKER_NAME=by-operator",
 		"BROKER_ID=0", "POD_IP=127.0.0.1"}, "/bin/bash", "./brokerStart.sh")
 

@@ -55,17 +55,24 @@ func (b *buildah) context() string {
 
 // imageConfig is what an image says of itself.
 type imageConfig struct {
-	OCIv1 struct {
-		Config struct {
-			User         string
-			ExposedPorts map[string]any
-			Env          []string
-			Entrypoint   []string
-			Cmd          []string
-			Volumes      map[string]any
-			WorkingDir   string
-		} `json:"config"`
+	User         string
+	ExposedPorts map[string]any
+	Env          []string
+	Entrypoint   []string
+	Cmd          []string
+	Volumes      map[string]any
+	WorkingDir   string
+}
+
+func (b *buildah) config(name string) imageConfig {
+	b.t.Helper()
+	var image struct {
+		OCIv1 struct {
+			Config imageConfig `json:"config"`
+		}
 	}
+	require.NoError(b.t, json.Unmarshal([]byte(b.run("inspect", "--type", "image", name+":test")), &image))
+	return image.OCIv1.Config
 }
 
 // TestImageIsBuilt builds the small image where buildah is installed, looks at what it says of itself, and runs its binary.
@@ -73,9 +80,7 @@ func TestImageIsBuilt(t *testing.T) {
 	t.Parallel()
 	b := newBuildah(t)
 	b.run("build", "-f", "docker/Dockerfile", "-t", "apogee:test", b.context())
-	var image imageConfig
-	require.NoError(t, json.Unmarshal([]byte(b.run("inspect", "--type", "image", "apogee:test")), &image))
-	c := image.OCIv1.Config
+	c := b.config("apogee")
 	require.Equal(t, "65532:65532", c.User)
 	require.Equal(t, []string{"/apogee"}, c.Entrypoint)
 	require.Equal(t, []string{"server", "--data", "/data"}, c.Cmd)
