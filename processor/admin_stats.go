@@ -23,7 +23,8 @@ import (
 // Apache: AdminBrokerProcessor, StoreStatsService, BrokerStats.
 
 const (
-	versionDesc = "V5_5_0"
+	// versionDesc is what Java's MQVersion calls the release, versionCode its place there.
+	versionDesc, versionCode = "V5_5_0", "513"
 	// sampleCount samples, one in 10 s, span 600 s.
 	sampleCount = 61
 	// maxQueueEntries bounds the entries of one answer to QUERY_CONSUME_QUEUE.
@@ -106,6 +107,8 @@ func (p *Processor) runtimeInfo(req *remoting.Request) (*codec.Command, error) {
 	p.addPools(table)
 	live := p.live()
 	table["brokerActive"], table["brokerVersionDesc"] = "true", versionDesc
+	// Brokers before 5 have the number, too, and RocketMQ Exporter reads none of this table without it.
+	table["brokerVersion"] = versionCode
 	started := int64(0)
 	if !live.AcceptSendsFrom.IsZero() {
 		started = live.AcceptSendsFrom.UnixMilli()

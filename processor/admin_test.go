@@ -274,6 +274,7 @@ func TestRuntimeInfo(t *testing.T) {
 		}
 	}
 	require.Equal(t, "V5_5_0", got.Table["brokerVersionDesc"])
+	require.Equal(t, "513", got.Table["brokerVersion"])
 	require.Equal(t, "3.0 0.5 0.05", got.Table["putTps"])
 	require.Equal(t, "30", got.Table["putMessageTimesTotal"])
 	require.Equal(t, "100.0", got.Table["putMessageAverageSize"])
