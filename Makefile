@@ -16,7 +16,7 @@ DOCKER  ?= docker
 # Where the crash tests have their stores: what they ask for survives a copy, so a disk adds nothing but time.
 SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR==2 && $$4 > 2097152 {print "/dev/shm"}')
 
-.PHONY: help man release image image-apache debian-base image-test chart build run test race fuzz crash compat compat-apache bench bench-append bench-compare bench-cold bench-delays bench-recovery bench-semantics lint clean
+.PHONY: help man release image image-apache debian-base image-test chart build run test race fuzz crash compat compat-apache dashboard exporter bench bench-append bench-compare bench-cold bench-delays bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,19 @@ compat: ## real clients against our server
 
 compat-apache: ## the same scenarios against Apache's own server (needs java and mvn)
 	APOGEE_TARGET=apache $(GO) test -count=1 -timeout 40m -v ./compat/
+
+# Where the sources of Apache's dashboard and exporter are; they are fetched when they are not there.
+DASHBOARD ?= dist/rocketmq-dashboard
+EXPORTER  ?= dist/rocketmq-exporter
+
+$(DASHBOARD) $(EXPORTER):
+	git clone --depth 1 https://github.com/apache/$(notdir $@).git $@
+
+dashboard: $(DASHBOARD) ## RocketMQ Dashboard, without its front end, at ours and Apache's servers: what all pages ask (needs java and mvn)
+	DASHBOARD_SOURCE=$(abspath $(DASHBOARD)) $(GO) test -count=1 -timeout 30m -v -run '^TestDashboard$$' ./compat/
+
+exporter: $(EXPORTER) ## RocketMQ Exporter at ours and Apache's servers: the same series (needs java and mvn)
+	EXPORTER_SOURCE=$(abspath $(EXPORTER)) $(GO) test -count=1 -timeout 30m -v -run '^TestExporter$$' ./compat/
 
 bench: ## the hot paths: allocations, and ratios to an echo of the same event loop and to a plain copy
 	$(GO) test -run '^$$' -bench . -skip '^BenchmarkOpen' -benchmem ./codec/ ./remoting/ ./store/ ./processor/
