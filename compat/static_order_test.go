@@ -87,7 +87,8 @@ func hosted(tg *Target, topic string) (map[string][]string, error) {
 
 // TestStaticTopicLeavesTables moves a static topic over three brokers. At the hour of deletion a stretch that never had a message leaves the
 // table of the broker that leads, and the queues leave that of the first broker, which two others have led since. What is there
-// stays readable. The servers look every five minutes, hence only with APOGEE_LONG=1.
+// stays readable. The servers look every five minutes, hence only with APOGEE_LONG=1; TestMappingsAreCleanedBetweenBrokers of package broker
+// has the rules in seconds.
 func TestStaticTopicLeavesTables(t *testing.T) {
 	if os.Getenv("APOGEE_LONG") == "" {
 		t.Skip("waits for the five minutes of a round: APOGEE_LONG=1")
