@@ -38,7 +38,7 @@ var textRules = []textRule{
 	{"consumerStatus", regexp.MustCompile(`(<running info>)+`), "<running info>"},
 	{"topicRoute queryCq", regexp.MustCompile(`(?m),$`), ""},
 	{"brokerStatus exportMetrics", regexp.MustCompile(`(?m)^(.*?(Tps|Time|TimeMax|Latency\d+|Capacity|Ratio.*?|runtime|WaitTimeMills|Total|Size|ToFlush|BehindBytes|putMessageTimesTotal|msgGetTotal\w+|commitLogMaxOffset|putMessageAverageSize|remain\w+)\s*: ).*$`), "$1<v>"},
-	{"brokerStatus", regexp.MustCompile(`(?m)^.*commitLog(Dispatched|Flushed|Written)Offset.*$`), ""}, // ours
+	{"brokerStatus", regexp.MustCompile(`(?m)^.*(commitLog(Dispatched|Flushed|Written)Offset|brokerVersion)\s*:.*$`), ""}, // ours; RocketMQ Exporter wants the version
 	{"statsAll", regexp.MustCompile(`(?m)( \d+(\.\d+)?)+\s*(NO_CONSUMER)?$`), " <n> $3"},
 	{"consumerProgress", regexp.MustCompile(`(?m)^((CG|PG|%)\S+ .*?)\s+\d+\s+(\d+)$`), "$1 <n> $3"},
 	{"consumerStatus", regexp.MustCompile(`(?s)(<running info>)?\n.*`), "<running info>"},
