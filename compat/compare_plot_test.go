@@ -38,15 +38,19 @@ var plots = []struct {
 // plot draws what there is of the pictures.
 func (c *comparison) plot(dir string) error {
 	for _, p := range plots {
-		values := map[Kind][]float64{}
+		values, seen := map[Kind][]float64{}, map[Kind]int{}
 		for _, key := range p.keys {
 			for _, kind := range []Kind{Apache, Apogee} {
-				if v, ok := c.median(key, kind); ok {
-					values[kind] = append(values[kind], v)
+				v, ok := c.median(key, kind)
+				if ok {
+					seen[kind]++
+				} else {
+					v = math.NaN() // no bar
 				}
+				values[kind] = append(values[kind], v)
 			}
 		}
-		if len(values[Apache]) < len(p.keys) || len(values[Apogee]) < len(p.keys) {
+		if seen[Apache] == 0 || seen[Apogee] < len(p.keys) {
 			continue
 		}
 		if err := bars(filepath.Join(dir, p.file), p.title, p.log, p.names, values); err != nil {
@@ -74,7 +78,7 @@ func bars(path, title string, log bool, names []string, values map[Kind][]float6
 			err = cerr
 		}
 	}()
-	all := slices.Concat(values[Apache], values[Apogee])
+	all := slices.DeleteFunc(slices.Concat(values[Apache], values[Apogee]), math.IsNaN)
 	least, most := 0.0, slices.Max(all)
 	scale := func(v float64) float64 { return v }
 	if log {
@@ -94,6 +98,9 @@ func bars(path, title string, log bool, names []string, values map[Kind][]float6
 		s.Rect(20+i*150, 32, 12, 12, "fill:"+color)
 		s.Text(37+i*150, 43, []string{"Apache RocketMQ", "Apogee"}[i], "font:12px sans-serif;fill:#222222")
 		for n, v := range values[kind] {
+			if math.IsNaN(v) {
+				continue
+			}
 			x, h := 20+n*groupWidth+25+i*(barWidth+6), max(height(v), 1)
 			s.Rect(x, floor-h, barWidth, h, "fill:"+color)
 			s.Text(x+barWidth/2, floor-h-5, figure(v), "font:11px sans-serif;fill:#222222;text-anchor:middle")

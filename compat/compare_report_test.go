@@ -72,7 +72,7 @@ func (c *comparison) write(dir string) error {
 				ratio = fmt.Sprintf("1/%.2f", theirs/ours)
 			}
 		}
-		fmt.Fprintf(&md, "| %s | %s | %s | %s | %s | %s, %s |\n", name, metric, figure(theirs), figure(ours), ratio, spread(v[Apache]), spread(v[Apogee]))
+		fmt.Fprintf(&md, "| %s | %s | %s | %s | %s | %s, %s |\n", name, metric, figureIf(theirs, there), figureIf(ours, here), ratio, spread(v[Apache]), spread(v[Apogee]))
 	}
 	b, err := json.MarshalIndent(lines, "", " ")
 	if err != nil {
@@ -95,6 +95,14 @@ func figure(v float64) string {
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.3g", v)
+}
+
+// figureIf is figure, or a dash for what was not measured.
+func figureIf(v float64, measured bool) string {
+	if !measured {
+		return "-"
+	}
+	return figure(v)
 }
 
 // spread is how far the rounds lie apart, in percent of the median.
