@@ -105,9 +105,7 @@ func (h *hold) park(req *remoting.Request, c *pullCall) bool {
 
 // recycle makes the memory of a pull that is in no list free for another.
 func (h *hold) recycle(pp *parkedPull) {
-	if cap(pp.names) > keptNames {
-		pp.names = nil
-	}
+	pp.names = boundNames(pp.names)
 	pp.h, pp.key, pp.filter, pp.sql, pp.conn, pp.skipped = codec.PullHeader{}, holdKey{}, nil, false, nil, false
 	pp.static = staticQueue{}
 	pp.reply.Forget()

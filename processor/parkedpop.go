@@ -30,14 +30,20 @@ type parkedPop struct {
 	nextTaken          *parkedPop
 }
 
-// keptNames is how many bytes of names the memory of a pop keeps for the next one.
+// keptNames is how many bytes of names the memory of a request keeps for the next one.
 const keptNames = 4096
+
+// boundNames returns the memory of names, or nil when it has grown beyond what is kept.
+func boundNames(names []byte) []byte {
+	if cap(names) > keptNames {
+		return nil
+	}
+	return names
+}
 
 // recycle makes the memory of a request that is in no list free for another.
 func (h *popHold) recycle(pp *parkedPop) {
-	if cap(pp.names) > keptNames {
-		pp.names = nil
-	}
+	pp.names = boundNames(pp.names)
 	pp.h, pp.notify, pp.filter, pp.sql = codec.PopHeader{}, false, nil, false
 	pp.conn, pp.shard, pp.group = nil, nil, nil
 	pp.reply.Forget()

@@ -91,9 +91,7 @@ func (c *popCall) Release() {
 	if cap(c.text) > 1<<20 {
 		c.text = nil
 	}
-	if cap(c.names) > keptNames {
-		c.names = nil
-	}
+	c.names = boundNames(c.names)
 	c.pp.calls.Put(c)
 }
 

@@ -108,8 +108,5 @@ func writeWhole(path string, b []byte, faults faultFunc) error {
 	if err != nil {
 		return wrapFileError(OpWrite, path, errors.Join(err, os.Remove(f.Name())))
 	}
-	if err := faults.check(OpFlush, dir); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return faults.syncDir(dir)
 }

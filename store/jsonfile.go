@@ -198,13 +198,7 @@ func (f *jsonFile) rename(from, to string) error {
 }
 
 // syncDir makes renames last.
-func (f *jsonFile) syncDir() error {
-	dir := filepath.Dir(f.path)
-	if err := f.faults.check(OpFlush, dir); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
+func (f *jsonFile) syncDir() error { return f.faults.syncDir(filepath.Dir(f.path)) }
 
 // discardLogger takes what nobody wants to read.
 func discardLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }

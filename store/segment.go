@@ -420,6 +420,14 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// syncDir is the function of that name, which can be told to fail.
+func (f faultFunc) syncDir(dir string) error {
+	if err := f.check(OpFlush, dir); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
 // syncQueueDir is syncDir for the directory of a queue or of its topic, which may have been deleted meanwhile.
 func syncQueueDir(dir string) error {
 	if err := syncDir(dir); !errors.Is(err, os.ErrNotExist) {
