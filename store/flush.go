@@ -79,7 +79,9 @@ func (f *flusher) runQueues(stop <-chan struct{}) {
 
 // openRing prepares flushes that keep no processor.
 func (f *flusher) openRing() {
-	r, err := newRing()
+	r, err := newRing(func(err error) {
+		f.s.opts.Logger.Warn("flushes do without io_uring from here on and keep a processor while they wait for the disk", "err", err)
+	})
 	if err != nil {
 		f.s.opts.Logger.Info("no io_uring: a flush keeps one of GOMAXPROCS processors while it waits for the disk", "err", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +14,15 @@ import (
 
 // ring flushes files while its callers wait in the runtime's poller. A goroutine in msync or fdatasync keeps the processor it runs
 // on until the runtime's monitor takes that back, some 10 ms later; where GOMAXPROCS is 1 no event loop runs meanwhile, while the core
-// has nothing to do. It is an io_uring with one operation at a time, whose end is told to an eventfd. All methods of a nil ring do
-// nothing.
+// has nothing to do. It is an io_uring with one operation at a time, whose end is told to an eventfd. A ring that fails is not asked
+// again, and whoever asked it flushes as if there were none: what it was asked for harms nobody when it is done twice. All methods of a
+// nil ring do nothing.
 type ring struct {
+	limit  time.Duration   // for one operation
+	failed func(err error) // told once
+
 	mu    sync.Mutex
+	dead  bool
 	fd    int
 	ended *os.File // eventfd
 	queue []byte   // heads, tails and completions, shared with the kernel
@@ -50,9 +56,15 @@ const (
 	ringQueueEntries = 1
 )
 
-// newRing makes a ring; an error where the kernel has none or does not let the process have it, as in many containers.
-func newRing() (r *ring, err error) {
-	r = &ring{fd: -1}
+// ringLimit is much more than a flush takes; the kernel has forgotten one that takes longer.
+const ringLimit = 30 * time.Second
+
+// errRingLate says that an operation did not end.
+var errRingLate = errors.New("io_uring: no answer")
+
+// newRing makes a ring; failed is told when that is of no use any more. An error where the kernel has none or does not let the process have it, as in many containers.
+func newRing(failed func(error)) (r *ring, err error) {
+	r = &ring{fd: -1, limit: ringLimit, failed: failed}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -89,7 +101,7 @@ func newRing() (r *ring, err error) {
 // word is a number that the kernel reads and writes, too.
 func (r *ring) word(at uint32) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&r.queue[at])) }
 
-// sync writes [from, to) of a file to disk and waits, as fdatasync does; done is false when that could not even begin.
+// sync writes [from, to) of a file to disk and waits, as fdatasync does; done is false when that was not to be had.
 func (r *ring) sync(path string, from, to int64) (done bool, err error) {
 	if r == nil {
 		return false, nil
@@ -101,6 +113,34 @@ func (r *ring) sync(path string, from, to int64) (done bool, err error) {
 	defer f.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.dead {
+		return false, nil
+	}
+	result, err := r.do(f, from, to)
+	if err != nil {
+		r.dead = true
+		r.failed(err)
+		return false, nil
+	}
+	switch errno := unix.Errno(-result); {
+	case result >= 0:
+		return true, nil
+	case errno == unix.ECANCELED || errno == unix.EINTR || errno == unix.EAGAIN || errno == unix.ENOMEM: // no thread for it
+		return false, nil
+	default:
+		return true, errno
+	}
+}
+
+func (r *ring) do(f *os.File, from, to int64) (result int32, err error) {
+	if err := r.submit(f, from, to); err != nil {
+		return 0, err
+	}
+	return r.await()
+}
+
+// submit begins to flush.
+func (r *ring) submit(f *os.File, from, to int64) error {
 	clear(r.ops[:ringOpBytes])
 	op := (*struct {
 		code, flags uint8
@@ -110,38 +150,43 @@ func (r *ring) sync(path string, from, to int64) (done bool, err error) {
 		n, how      uint32
 	})(unsafe.Pointer(&r.ops[0]))
 	op.code, op.fd, op.off, op.n, op.how = ringFsync, int32(f.Fd()), uint64(from), uint32(to-from), ringDatasync
-	tail := r.word(r.p.submit.tail)
 	r.word(r.p.submit.array).Store(0)
-	tail.Add(1)
+	r.word(r.p.submit.tail).Add(1)
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 1, 0, 0, 0, 0)
-		if errno == 0 {
-			break
-		}
-		if errno != unix.EINTR && errno != unix.EAGAIN && errno != unix.EBUSY {
-			tail.Add(^uint32(0))
-			return false, nil
+		n, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 1, 0, 0, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return fmt.Errorf("io_uring_enter: %w", errno)
+		case n != 1:
+			return fmt.Errorf("io_uring_enter took %d operations of 1", n)
+		default:
+			return nil
 		}
 	}
-	return true, r.await()
 }
 
-// await waits for the end of the one operation under way.
-func (r *ring) await() error {
+// await waits for the end of the one operation under way and returns its result; the error is errRingLate when it takes too long.
+func (r *ring) await() (result int32, err error) {
 	head, tail := r.word(r.p.complete.head), r.word(r.p.complete.tail)
+	if err := r.ended.SetReadDeadline(time.Now().Add(r.limit)); err != nil {
+		return 0, fmt.Errorf("eventfd: %w", err)
+	}
 	var count [8]byte
 	for tail.Load() == head.Load() {
-		if _, err := r.ended.Read(count[:]); err != nil {
-			return fmt.Errorf("eventfd: %w", err)
+		_, err := r.ended.Read(count[:])
+		switch {
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return 0, fmt.Errorf("eventfd: %w", err)
+		case tail.Load() == head.Load():
+			return 0, errRingLate
 		}
 	}
 	at := r.p.complete.results + (head.Load()&r.word(r.p.complete.mask).Load())*ringResultBytes
-	result := int32(r.word(at + 8).Load())
+	result = int32(r.word(at + 8).Load())
 	head.Add(1)
-	if result < 0 {
-		return unix.Errno(-result)
-	}
-	return nil
+	return result, nil
 }
 
 // close ends the ring; nobody waits on it.

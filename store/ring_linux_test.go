@@ -13,7 +13,7 @@ import (
 )
 
 func testRing(t *testing.T) *ring {
-	r, err := newRing()
+	r, err := newRing(func(err error) { t.Errorf("the ring failed: %v", err) })
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
 		t.Skipf("the kernel gives this process no io_uring: %v", err)
 	}
@@ -62,4 +62,26 @@ func TestRingRefuses(t *testing.T) {
 		require.NoError(t, err)
 		none.close()
 	})
+}
+
+// TestRingFails has an operation that does not end: whoever waits for it flushes in another way, and the ring is not asked again.
+func TestRingFails(t *testing.T) {
+	r := testRing(t)
+	var told []error
+	r.failed = func(err error) { told = append(told, err) }
+	r.limit = 0
+	path := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(path, make([]byte, 4096), 0o644))
+	held, err := r.await() // nothing is under way
+	require.ErrorIs(t, err, errRingLate)
+	require.Zero(t, held)
+	require.NoError(t, unix.Close(r.fd))
+	r.fd = -1
+	for range 2 {
+		done, err := r.sync(path, 0, 4096)
+		require.False(t, done)
+		require.NoError(t, err)
+	}
+	require.Len(t, told, 1)
+	require.ErrorIs(t, told[0], unix.EBADF)
 }
