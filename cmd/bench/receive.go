@@ -9,10 +9,13 @@ import (
 	"github.com/apogee-mq/apogee/codec"
 )
 
+// pullsInFlight bounds the pulls of one connection that reads queues to their ends: a server refuses what it has not come to in 5 s.
+const pullsInFlight = 1024
+
 // pollTime is how long a pull may wait at the server for a message.
 const pollTime = 15 * time.Second
 
-// receiver is one connection that pulls queues of one broker, one pull of each in flight.
+// receiver is one connection that pulls queues of one broker, one pull of each in flight at most.
 type receiver struct {
 	conn    *conn
 	group   string
@@ -41,7 +44,11 @@ func (r *receiver) pull(i int) error {
 // run pulls until ctx ends, or without wait and again until every queue is read to its end.
 func (r *receiver) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = r.conn.SetReadDeadline(time.Now()) })()
-	for i := range r.queues {
+	asked := len(r.queues)
+	if r.wait == 0 && !r.again {
+		asked = min(asked, pullsInFlight)
+	}
+	for i := range asked {
 		if err := r.pull(i); err != nil {
 			return err
 		}
@@ -55,8 +62,14 @@ func (r *receiver) run(ctx context.Context) error {
 			if err != nil {
 				return r.ended(ctx, err)
 			}
-			if !more {
-				open--
+			if more {
+				continue
+			}
+			if open--; asked < len(r.queues) {
+				if err := r.pull(asked); err != nil {
+					return err
+				}
+				asked++
 			}
 		}
 	}
