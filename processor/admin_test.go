@@ -281,7 +281,13 @@ func TestRuntimeInfo(t *testing.T) {
 	require.Equal(t, "[ 1 days, 2 hours, 14 minutes, 44 seconds ]", got.Table["runtime"])
 	require.Equal(t, "1", got.Table["pullThreadPoolQueueSize"])
 	require.Equal(t, strconv.FormatInt(b.clock.Now().Add(-10*time.Second).UnixMilli(), 10), got.Table["earliestMessageTimeStamp"])
-	require.NotEqual(t, "0", got.Table["commitLogMaxOffset"])
+	end := got.Table["commitLogMaxOffset"]
+	require.NotEqual(t, "0", end)
+	require.Eventually(t, func() bool { // written, on disk and visible, in the end
+		var now codec.KVTable
+		require.NoError(t, codec.UnmarshalJSON(b.run(r.Request).Body, &now))
+		return now.Table["commitLogWrittenOffset"] == end && now.Table["commitLogFlushedOffset"] == end && now.Table["commitLogDispatchedOffset"] == end
+	}, time.Minute, time.Millisecond)
 }
 
 // Reads that found messages and reads that found none are told apart, those of pops too, as rates of 10 s, a minute and ten minutes.
