@@ -186,11 +186,13 @@ func (s *Store) appendOne(q *queue, rec *record, nowMs int64, r *PutResult) erro
 	s.appendLocked(q, rec, dst, from, seg.base+l.pos, now, r)
 	finish(dst, rec.size)
 	l.advance(int64(rec.size), now)
-	ahead := seg.data[l.pos:min(l.pos+min(int64(rec.size), expectBytes), seg.size)]
+	size := min(int64(rec.size), expectBytes)
+	ahead := seg.data[min(l.pos+size, seg.size):min(l.pos+2*size, seg.size)]
 	l.mu.Unlock()
-	// The processor fetches the lines of the next record meanwhile, which is probably about as long as this one. Another thread made
-	// the pages, and waiting for their lines was a good part of an append.
+	// The processor fetches the lines of the record after the next meanwhile, which is probably about as long as this one. Another thread
+	// made the pages, and waiting for their lines was a good part of an append.
 	prefetchWrite(ahead)
+	s.dispatcher.expect()
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -98,6 +99,12 @@ func (d *dispatcher) room() *dispatchItem {
 
 // pushed lets the dispatcher have the item that room gave a place.
 func (d *dispatcher) pushed() { d.head.Store(d.head.Load() + 1) }
+
+// expect asks for the lines of the next item, which are in the cache of whoever read an old one there.
+func (d *dispatcher) expect() {
+	it := &d.ring[d.head.Load()&uint64(len(d.ring)-1)]
+	prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(it)), unsafe.Sizeof(*it)))
+}
 
 // published is called after each append became visible in written.
 func (d *dispatcher) published() {
