@@ -46,8 +46,12 @@ public final class Scenarios {
         }
         String name = options.getOrDefault("scenario", "all");
         if (name.startsWith("steady-")) {
-            Steady.run(name, options);
-            return;
+            try {
+                Steady.run(name, options);
+            } catch (Exception e) { // the client's threads would keep the process
+                e.printStackTrace();
+                System.exit(1);
+            }
         }
         System.exit(runChosen(options, name) ? 0 : 1);
     }

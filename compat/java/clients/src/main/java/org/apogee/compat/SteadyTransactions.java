@@ -4,6 +4,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
@@ -40,11 +41,24 @@ final class SteadyTransactions {
             int before = asked.merge(msg.getKeys(), 1, Integer::sum) - 1;
             return decision(words[Math.min(before, words.length - 1)]);
         });
-        // The client greets the brokers it has sent to.
-        p.sendMessageInTransaction(new Message(topic, "steady", GREETING, "rollback".getBytes(StandardCharsets.UTF_8)), null);
+        greet(p, topic);
         Steady.say("READY");
         end.await();
         p.shutdown();
+    }
+
+    /** The client greets the brokers it has sent to; a broker that has just started may be late. */
+    private static void greet(TransactionMQProducer p, String topic) throws Exception {
+        for (int tries = 5;; tries--) {
+            try {
+                p.sendMessageInTransaction(new Message(topic, "steady", GREETING, "rollback".getBytes(StandardCharsets.UTF_8)), null);
+                return;
+            } catch (MQClientException e) {
+                if (tries == 1) {
+                    throw e;
+                }
+            }
+        }
     }
 
     private static LocalTransactionState decision(String word) {
