@@ -20,8 +20,9 @@ import (
 
 // BenchmarkCompare runs `apogee bench` against our server and Apache's, in turn, and writes the medians of all rounds as a table,
 // plots and JSON into APOGEE_COMPARE_DIR. APOGEE_BENCH_ROUNDS (3) and APOGEE_BENCH_SECONDS (5) are its length: about 18 minutes a
-// round; APOGEE_BENCH_GROUPS, a regular expression, picks groups by name. Each round starts both servers afresh on empty stores, Apache's first in every second one; the server is held to core 0, the
-// load to the others, and is warmed up by both kinds of work first, so that the JVM has compiled what it will compile. A round in which an acknowledged message is missing fails.
+// round; APOGEE_BENCH_GROUPS, a regular expression, picks groups by name. Each round starts both servers afresh on empty stores,
+// Apache's first in every second one; the server is held to core 0, the load to the others, and is warmed up by both kinds of work
+// first, so that the JVM has compiled what it will compile. A round in which an acknowledged message is missing fails.
 func BenchmarkCompare(b *testing.B) {
 	dir := os.Getenv("APOGEE_COMPARE_DIR")
 	if dir == "" {

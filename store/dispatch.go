@@ -94,15 +94,18 @@ func (d *dispatcher) room() *dispatchItem {
 			return nil
 		}
 	}
-	return &d.ring[head&uint64(len(d.ring)-1)]
+	return d.place(head)
 }
+
+// place is where the n-th item lies.
+func (d *dispatcher) place(n uint64) *dispatchItem { return &d.ring[n&uint64(len(d.ring)-1)] }
 
 // pushed lets the dispatcher have the item that room gave a place.
 func (d *dispatcher) pushed() { d.head.Store(d.head.Load() + 1) }
 
 // expect asks for the lines of the next item, which are in the cache of whoever read an old one there.
 func (d *dispatcher) expect() {
-	it := &d.ring[d.head.Load()&uint64(len(d.ring)-1)]
+	it := d.place(d.head.Load())
 	prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(it)), unsafe.Sizeof(*it)))
 }
 
@@ -178,7 +181,7 @@ func (d *dispatcher) batch(written int64) (err error) {
 			at, err = d.parse(at, written)
 			break
 		}
-		it := &d.ring[tail&uint64(len(d.ring)-1)]
+		it := d.place(tail)
 		end := it.physOffset + int64(it.size)
 		if end > written {
 			at, err = d.parse(at, min(it.from, written))

@@ -125,9 +125,8 @@ func (f *queueFile) wrote(end int64) {
 }
 
 // writeOnce opens a file, cuts or extends it to length if that is not 0, writes b at a position and closes it. One that it was to make
-// and cannot write is removed. An os.File asks the kernel
-// twice as often, and where GOMAXPROCS is 1 each of these calls may cost the dispatcher a turn of the event loop: with 8,192 files that
-// were made at once it fell behind by 1.1 to 7.9 s, now by 0.4 to 1.1.
+// and cannot write is removed. An os.File asks the kernel twice as often, and where GOMAXPROCS is 1 each of these calls may cost the
+// dispatcher a turn of the event loop: with 8,192 files that were made at once it fell behind by 1.1 to 7.9 s, now by 0.4 to 1.1.
 func writeOnce(path string, flags int, length int64, b []byte, at int64) error {
 	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o644)
 	for err == unix.EINTR {

@@ -22,9 +22,10 @@ import (
 // unsynced are the names that were given in directories which were not flushed since: a power cut may take them back.
 type unsynced struct {
 	t    *testing.T
-	dir  string               // of the store
-	root string               // of the copies
-	note func() (kept func()) // called before each copy; kept is called when the store was opened in it
+	dir  string // of the store
+	root string // of the copies
+	// note is called before each copy; what it returns looks whether the copy, after the power cut, has what was promised until then.
+	note func() func(*powerCut)
 
 	mu       sync.Mutex
 	old      map[string][]byte // what lay there before, nil for nothing; by path
@@ -35,9 +36,9 @@ type unsynced struct {
 
 // powerCut is a copy of the store in front of an operation.
 type powerCut struct {
-	dir  string
-	old  map[string][]byte // of unsynced
-	kept func()
+	dir   string
+	old   map[string][]byte // of unsynced
+	check func(*powerCut)   // from note
 }
 
 func newUnsynced(t *testing.T, dir string) *unsynced {
@@ -67,7 +68,7 @@ func (u *unsynced) fault(op FileOp, path string) error {
 	if u.flushing = ""; u.armed && len(u.old) > 0 {
 		cut := powerCut{dir: filepath.Join(u.root, fmt.Sprint(len(u.cuts))), old: maps.Clone(u.old)}
 		if u.note != nil {
-			cut.kept = u.note()
+			cut.check = u.note()
 		}
 		if err := copyLiving(cut.dir, u.dir); err != nil {
 			u.t.Errorf("the store cannot be copied: %v", err)
@@ -134,7 +135,7 @@ func TestPowerCutTakesRenamesBack(t *testing.T) {
 		for i := range u.cuts {
 			cut := &u.cuts[i]
 			u.takeBack(t, rnd, cut, func(string) string { return "" })
-			cut.kept()
+			cut.check(cut)
 			require.NoError(t, os.RemoveAll(cut.dir))
 		}
 	}
@@ -143,9 +144,9 @@ func TestPowerCutTakesRenamesBack(t *testing.T) {
 // cutDuringFlushes has u cut the power while the store and its tables are flushed and a topic is deleted.
 func cutDuringFlushes(t *testing.T, h *history, u *unsynced) {
 	var acked promises
-	u.note = func() func() {
-		promised, puts, flushed, at := acked, h.puts, h.s.Flushed(), len(u.cuts)
-		return func() { promised.check(t, h.o, &u.cuts[at], puts, flushed) }
+	u.note = func() func(*powerCut) {
+		promised, puts, flushed := acked, h.puts, h.s.Flushed()
+		return func(cut *powerCut) { promised.check(t, h.o, cut, puts, flushed) }
 	}
 	h.openTables(t, h.o.Dir, u.fault, func(tb *testTables) {
 		flush := func() {

@@ -62,7 +62,8 @@ const ringLimit = 30 * time.Second
 // errRingLate says that an operation did not end.
 var errRingLate = errors.New("io_uring: no answer")
 
-// newRing makes a ring; failed is told when that is of no use any more. An error where the kernel has none or does not let the process have it, as in many containers.
+// newRing makes a ring; failed is told when that is of no use any more. An error where the kernel has none or does not let the process
+// have it, as in many containers.
 func newRing(failed func(error)) (r *ring, err error) {
 	r = &ring{fd: -1, limit: ringLimit, failed: failed}
 	defer func() {

@@ -72,9 +72,9 @@ func TestRingFails(t *testing.T) {
 	r.limit = 0
 	path := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(path, make([]byte, 4096), 0o644))
-	held, err := r.await() // nothing is under way
+	result, err := r.await() // nothing is under way
 	require.ErrorIs(t, err, errRingLate)
-	require.Zero(t, held)
+	require.Zero(t, result)
 	require.NoError(t, unix.Close(r.fd))
 	r.fd = -1
 	for range 2 {

@@ -52,6 +52,7 @@ public final class Scenarios {
                 e.printStackTrace();
                 System.exit(1);
             }
+            return;
         }
         System.exit(runChosen(options, name) ? 0 : 1);
     }
