@@ -55,7 +55,7 @@ var benchCells = []benchCell{
 	{"wake-parked-pop-at-5000", nil, func(b *benchRun, until time.Time) int64 { return b.wake(until, b.parkedPops()) }},
 }
 
-// BenchmarkSemantics runs every cell on both servers, in turn, once for each b.N.
+// BenchmarkSemantics runs every cell on both servers, in turn, once for each b.N, and a bare echo beside those that wake.
 func BenchmarkSemantics(b *testing.B) {
 	kinds := []Kind{Apogee}
 	if JavaMissing() == nil {
@@ -72,6 +72,11 @@ func BenchmarkSemantics(b *testing.B) {
 			})
 		}
 	}
+	b.Run("wake-of-a-bare-echo-at-5000", func(b *testing.B) {
+		for b.Loop() {
+			measureEcho(b)
+		}
+	})
 }
 
 func benchSeconds() time.Duration {
@@ -111,11 +116,16 @@ func (cell *benchCell) measure(b *testing.B, kind Kind) {
 	b.ReportMetric(float64((after-before).Microseconds())/float64(done), "cpu-us/msg")
 	b.ReportMetric((after-before).Seconds()/took.Seconds(), "core")
 	b.ReportMetric((mineAfter-mine).Seconds()/took.Seconds(), "client-core")
-	if len(run.ms) > 0 {
-		slices.Sort(run.ms)
-		b.ReportMetric(run.ms[len(run.ms)/2], "p50-ms")
-		b.ReportMetric(run.ms[len(run.ms)*99/100], "p99-ms")
+	reportLatencies(b, run.ms)
+}
+
+func reportLatencies(b *testing.B, ms []float64) {
+	if len(ms) == 0 {
+		return
 	}
+	slices.Sort(ms)
+	b.ReportMetric(ms[len(ms)/2], "p50-ms")
+	b.ReportMetric(ms[len(ms)*99/100], "p99-ms")
 }
 
 // each runs work on so many connections and waits for all.

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"encoding/binary"
+	"io"
 	"strconv"
 	"sync"
 	"time"
@@ -85,20 +86,29 @@ func (b *benchRun) sendPaced(p *pipe, lasts time.Duration) error {
 	}()
 	maker := b.sender("", 0)
 	var body [benchBody]byte
+	sent := 0
+	return paced(p.conn, lasts, func(dst []byte, now time.Time, due int) []byte {
+		binary.BigEndian.PutUint64(body[:], uint64(now.UnixNano()))
+		for ; sent < due; sent++ {
+			dst = maker.append(dst, firstOpaque, body[:], queueField(sent))
+		}
+		return dst
+	})
+}
+
+// paced writes each millisecond what add appends: up to message number due.
+func paced(w io.Writer, lasts time.Duration, add func(dst []byte, now time.Time, due int) []byte) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	began, sent := time.Now(), int64(0)
+	began := time.Now()
+	var out []byte
 	for range tick.C {
 		now := time.Now()
 		if now.Sub(began) > lasts {
 			return nil
 		}
-		p.out = p.out[:0]
-		binary.BigEndian.PutUint64(body[:], uint64(now.UnixNano()))
-		for due := int64(now.Sub(began) * wakeRate / time.Second); sent < due; sent++ {
-			p.out = maker.append(p.out, firstOpaque, body[:], queueField(int(sent)))
-		}
-		if _, err := p.conn.Write(p.out); err != nil {
+		out = add(out[:0], now, int(now.Sub(began)*wakeRate/time.Second))
+		if _, err := w.Write(out); err != nil {
 			return err
 		}
 	}
