@@ -6,7 +6,7 @@ VERSION := $(shell sed -n 's/^\tversion = "\(.*\)"$$/\1/p' cmd/apogee/main.go)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.commit=$(COMMIT)
 FUZZTIME ?= 20s
-# The clients of bench-cold, bench-delays and bench-semantics run on core 1, the server on core 0, where that can be had.
+# The clients of bench-bare, bench-cold, bench-delays and bench-semantics run on core 1, the server on core 0, where that can be had.
 PIN := $(shell [ "$$(nproc 2>/dev/null || echo 1)" -gt 1 ] && command -v taskset >/dev/null && echo taskset -c 1)
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
@@ -16,7 +16,7 @@ DOCKER  ?= docker
 # Where the crash tests have their stores: what they ask for survives a copy, so a disk adds nothing but time.
 SHM := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR==2 && $$4 > 2097152 {print "/dev/shm"}')
 
-.PHONY: help man release image image-apache debian-base image-test chart build run test race fuzz crash compat compat-apache dashboard exporter bench bench-append bench-compare bench-cold bench-delays bench-recovery bench-semantics lint clean
+.PHONY: help man release image image-apache debian-base image-test chart build run test race fuzz crash compat compat-apache dashboard exporter bench bench-append bench-bare bench-compare bench-cold bench-delays bench-recovery bench-semantics lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-compare: ## `apogee bench` against ours and Apache's server in turn, three
 
 bench-cold: ## sends while a backlog is pulled whose pages are not in memory: ours and Apache's server (needs java and mvn)
 	$(PIN) $(GO) test -run '^$$' -bench ColdReads -benchtime 1x -timeout 60m ./compat/
+
+bench-bare: ## the traffic of bench-compare on a server that does nothing with it: the kernel's and the machine's share
+	$(PIN) $(GO) test -run '^$$' -bench '^BenchmarkBare$$' -benchtime 1x -timeout 60m ./compat/
 
 bench-delays: ## how late 10,000 delayed messages a second come, and the memory of 1,000,000 that wait: ours and Apache's server
 	$(PIN) $(GO) test -run '^$$' -bench '^BenchmarkDelays$$' -benchtime 1x -timeout 60m ./compat/

@@ -55,7 +55,7 @@ var benchCells = []benchCell{
 	{"wake-parked-pop-at-5000", nil, func(b *benchRun, until time.Time) int64 { return b.wake(until, b.parkedPops()) }},
 }
 
-// BenchmarkSemantics runs every cell on both servers, in turn, once for each b.N, and a bare echo beside those that wake.
+// BenchmarkSemantics runs every cell on both servers, in turn, once for each b.N, and those that wake beside a bare server.
 func BenchmarkSemantics(b *testing.B) {
 	kinds := []Kind{Apogee}
 	if JavaMissing() == nil {
@@ -72,9 +72,10 @@ func BenchmarkSemantics(b *testing.B) {
 			})
 		}
 	}
-	b.Run("wake-of-a-bare-echo-at-5000", func(b *testing.B) {
+	bare := bareCell{"wake-at-5000/bare", bareRelay(wakeRate)}
+	b.Run(bare.name, func(b *testing.B) {
 		for b.Loop() {
-			measureEcho(b)
+			bare.measure(b)
 		}
 	})
 }
@@ -126,6 +127,7 @@ func reportLatencies(b *testing.B, ms []float64) {
 	slices.Sort(ms)
 	b.ReportMetric(ms[len(ms)/2], "p50-ms")
 	b.ReportMetric(ms[len(ms)*99/100], "p99-ms")
+	b.ReportMetric(ms[len(ms)*999/1000], "p99.9-ms")
 }
 
 // each runs work on so many connections and waits for all.

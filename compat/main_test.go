@@ -17,9 +17,9 @@ import (
 const scenariosAtOnce = "8"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(echoEnv) != "" {
-		echo()
-		return
+	if os.Getenv(bareEnv) != "" {
+		fmt.Fprintln(os.Stderr, serveBare())
+		os.Exit(1)
 	}
 	flag.Parse()
 	chosen := false

@@ -1,0 +1,185 @@
+package compat
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// bareServer is one event loop that does for a message what any broker has to, one read and one write a turn, and nothing else: it
+// neither looks at what it reads nor makes what it writes.
+type bareServer struct {
+	epoll, listener int
+	conns           map[int]*bareConn
+	receiver        *bareConn // the last one: the next sender's
+	in, out         []byte
+	log             []byte // what bareBacklog answers with: pages of a file, as a commit log's
+	at              int
+}
+
+type bareConn struct {
+	fd int
+	bareHello
+	to  *bareConn // of a sender
+	got int       // bytes of a request that is not whole yet
+}
+
+const (
+	bareLogBytes = 256 << 20
+	bareMost     = 1 << 20 // bytes of one write
+)
+
+// serveBare says its port on stdout, and serves until the process is ended. Its log goes into the working directory.
+func serveBare() error {
+	runtime.LockOSThread()
+	s := &bareServer{conns: map[int]*bareConn{}, in: make([]byte, 64<<10), out: make([]byte, bareMost)}
+	f, err := os.Create("bare")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(bareLogBytes); err != nil {
+		return err
+	}
+	if s.log, err = unix.Mmap(int(f.Fd()), 0, bareLogBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		return err
+	}
+	for i := 0; i < bareLogBytes; i += os.Getpagesize() {
+		s.log[i] = 1
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	lf, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return err
+	}
+	s.listener = int(lf.Fd())
+	if s.epoll, err = unix.EpollCreate1(0); err != nil {
+		return err
+	}
+	if err := s.watch(s.listener); err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	events := make([]unix.EpollEvent, 128)
+	for {
+		n, err := unix.EpollWait(s.epoll, events, -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		for i := range max(n, 0) {
+			if err := s.turn(int(events[i].Fd)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *bareServer) watch(fd int) error {
+	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+}
+
+// turn accepts a connection, or reads once and answers what is whole.
+func (s *bareServer) turn(fd int) error {
+	if fd == s.listener {
+		fd, _, err := unix.Accept4(s.listener, unix.SOCK_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		s.conns[fd] = &bareConn{fd: fd}
+		return s.watch(fd)
+	}
+	c := s.conns[fd]
+	in := s.in
+	if c.Kind == 0 {
+		in = in[:binary.Size(c.bareHello)]
+	}
+	n, err := unix.Read(fd, in)
+	if errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	if n <= 0 {
+		delete(s.conns, fd)
+		return unix.Close(fd)
+	}
+	if c.Kind == 0 {
+		if _, err := binary.Decode(in[:n], binary.BigEndian, &c.bareHello); err != nil {
+			return err
+		}
+		if c.Kind == bareReceive {
+			s.receiver = c
+		}
+		c.to = s.receiver
+		return nil
+	}
+	c.got += n
+	whole := c.got / int(c.Request)
+	c.got %= int(c.Request)
+	return s.answer(c, whole)
+}
+
+func (s *bareServer) answer(c *bareConn, whole int) error {
+	if whole == 0 {
+		return nil
+	}
+	switch c.Kind {
+	case bareEcho:
+		return writeAll(c.fd, s.out[:whole*int(c.Answer)])
+	case bareBacklog:
+		for range whole {
+			if s.at+int(c.Answer) > len(s.log) {
+				s.at = 0
+			}
+			if err := writeAll(c.fd, s.log[s.at:s.at+int(c.Answer)]); err != nil {
+				return err
+			}
+			s.at += int(c.Answer)
+		}
+	case bareSend:
+		if err := writeAll(c.fd, s.out[:whole*int(c.Answer)]); err != nil {
+			return err
+		}
+		return writeAll(c.to.fd, s.out[:whole*int(c.to.Answer)])
+	}
+	return nil
+}
+
+// writeAll writes to a socket that blocks. A client that went away in the midst of a load is no error.
+func writeAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		switch {
+		case err == nil:
+			b = b[n:]
+		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return err
+		}
+	}
+	return nil
+}
+
+// bareCommand starts the test program as a bare server on the core of the other servers, which ends with this process.
+func bareCommand(dir string) *exec.Cmd {
+	args := []string{os.Args[0]}
+	if path, err := exec.LookPath("taskset"); err == nil {
+		args = append([]string{path, "-c", strconv.Itoa(0)}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), bareEnv+"=1")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
