@@ -49,13 +49,23 @@ func (p *Processor) heartbeat(req *remoting.Request) (*codec.Command, error) {
 	if data.ClientID == "" {
 		return nil, missing("clientID")
 	}
-	if req.Inline() && p.createsRetryTopic(&data) {
-		return nil, remoting.ErrHandOver
-	}
 	from := Client{Conn: req.Conn, ID: data.ClientID, Language: req.Language, Version: req.Version}
+	if p.createsRetryTopic(&data) {
+		if req.Inline() {
+			return nil, remoting.ErrHandOver
+		}
+		if p.newcomers.join(req, from, &data) {
+			return nil, nil
+		}
+	}
+	return p.beat(req.Response(codec.Success), from, &data)
+}
+
+// beat registers who a heartbeat is of and fills the answer.
+func (p *Processor) beat(resp *codec.Command, from Client, data *codec.HeartbeatData) (*codec.Command, error) {
 	changed := data.HeartbeatFingerprint == 0
 	for i := range data.ConsumerDataSet {
-		other, err := p.heartbeatOfGroup(from, &data, &data.ConsumerDataSet[i])
+		other, err := p.heartbeatOfGroup(from, data, &data.ConsumerDataSet[i])
 		if err != nil {
 			return nil, err
 		}
@@ -66,19 +76,14 @@ func (p *Processor) heartbeat(req *remoting.Request) (*codec.Command, error) {
 			return nil, err
 		}
 	}
-	resp := req.Response(codec.Success)
 	resp.Extra = append(resp.Extra, codec.Field{Key: supportsV2, Value: "true"}, codec.Field{Key: subChanged, Value: fmt.Sprint(changed)})
 	return resp, nil
 }
 
 // heartbeatOfGroup registers one consumer group of a heartbeat, and reports whether the client should send its subscriptions.
 func (p *Processor) heartbeatOfGroup(from Client, data *codec.HeartbeatData, group *codec.ConsumerData) (changed bool, err error) {
-	cfg, ok := p.acceptsGroup(group)
-	if !ok {
+	if _, ok := p.acceptsGroup(group); !ok {
 		return false, nil
-	}
-	if err := p.createRetryTopic(cfg, group); err != nil {
-		p.log.Error("create retry topic", "group", cfg.GroupName, "client", from.ID, "error", err)
 	}
 	withSubs := data.HeartbeatFingerprint == 0 || !data.WithoutSub
 	before, known := p.clients.Fingerprint(group.GroupName, data.HeartbeatFingerprint)
@@ -103,16 +108,19 @@ func (p *Processor) acceptsGroup(group *codec.ConsumerData) (*codec.Subscription
 	return p.groups.Find([]byte(group.GroupName))
 }
 
-// createsRetryTopic reports whether a heartbeat has to create or change a retry topic, which waits for the disk.
+// createsRetryTopic reports whether a heartbeat may have to create or change retry topics, which waits for the disk.
 func (p *Processor) createsRetryTopic(data *codec.HeartbeatData) bool {
 	for i := range data.ConsumerDataSet {
-		group := &data.ConsumerDataSet[i]
-		topic, ok := p.topics.Get(store.RetryTopic(group.GroupName))
-		if !ok || topic.Order != p.wantsOrder(group) {
+		if p.lacksRetryTopic(&data.ConsumerDataSet[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+func (p *Processor) lacksRetryTopic(group *codec.ConsumerData) bool {
+	topic, ok := p.topics.Get(store.RetryTopic(group.GroupName))
+	return !ok || topic.Order != p.wantsOrder(group)
 }
 
 // wantsOrder reports whether a group has subscribed to an order topic.
@@ -123,21 +131,6 @@ func (p *Processor) wantsOrder(group *codec.ConsumerData) bool {
 		}
 	}
 	return false
-}
-
-// createRetryTopic makes sure of the group's retry topic.
-func (p *Processor) createRetryTopic(cfg *codec.SubscriptionGroupConfig, group *codec.ConsumerData) error {
-	order := p.wantsOrder(group)
-	if topic, ok := p.topics.Get(store.RetryTopic(group.GroupName)); ok && topic.Order == order {
-		return nil
-	}
-	topic := store.NewRetryTopic(group.GroupName, cfg.RetryQueueNums, order)
-	if group.UnitMode {
-		topic.TopicSysFlag = codec.TopicUnitSub
-	}
-	_, err := p.topics.CreateIfAbsent(topic)
-	p.awaitRegistered()
-	return err
 }
 
 // unregisterClient answers UNREGISTER_CLIENT, always with success.

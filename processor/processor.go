@@ -191,6 +191,8 @@ type tables struct {
 	topics  *store.Topics
 	groups  *store.Groups
 	offsets *store.Offsets
+	// newcomers are heartbeats that wait for retry topics.
+	newcomers *newcomers
 }
 
 // New returns a processor with nobody connected.
@@ -206,6 +208,7 @@ func New(opts Options) (*Processor, error) {
 	p.stats.system = p.topics.IsSystem
 	p.clients.notifier = newNotifier(p)
 	p.clients.gone = p.opts.Filters.Unregister
+	p.newcomers = &newcomers{p: p}
 	p.hold = newHold(p, opts.MaxParkedPulls, opts.MaxParkedPullsPerConn)
 	p.popping = newPopping(p, opts.Pop)
 	p.lites = newLites(p)

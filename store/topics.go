@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -215,25 +216,63 @@ func waitFor[V any](b *batch[V]) error {
 // differs takes the new flag. It serves retry and dead-letter topics. Apache:
 // TopicConfigManager.createTopicInSendMessageBackMethod.
 func (t *Topics) CreateIfAbsent(cfg *codec.TopicConfig) (*codec.TopicConfig, error) {
-	if err := checkName(cfg.TopicName); err != nil {
-		return nil, err
-	}
 	t.table.mu.Lock()
-	old, b := t.table.latestLocked(cfg.TopicName)
-	switch {
-	case old == nil:
-		created, err := t.createAndUnlock(cloneTopic(cfg))
-		if err == nil {
-			t.opts.Logger.Info("topic created", "topic", cfg.TopicName, "queues", cfg.WriteQueueNums)
+	now, b, err := t.ensureLocked(cfg)
+	t.table.mu.Unlock()
+	if err == nil {
+		err = waitFor(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create topic %s: %w", cfg.TopicName, err)
+	}
+	if b != nil {
+		t.opts.Logger.Info("topic created", "topic", cfg.TopicName, "queues", now.WriteQueueNums, "order", now.Order)
+	}
+	return now, nil
+}
+
+// CreateAllIfAbsent is CreateIfAbsent for several topics in one write. One that cannot be created does not keep the others from it.
+func (t *Topics) CreateAllIfAbsent(cfgs []*codec.TopicConfig) error {
+	var errs []error
+	batches := make(map[*batch[codec.TopicConfig]]bool) // at most the one being written and the next
+	t.table.mu.Lock()
+	for _, cfg := range cfgs {
+		_, b, err := t.ensureLocked(cfg)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("create topic %s: %w", cfg.TopicName, err))
 		}
-		return created, err
-	case old.Order != cfg.Order:
-		old = cloneTopic(old)
-		old.Order = cfg.Order
-		b = t.table.stageLocked(old.TopicName, old)
+		batches[b] = true
 	}
 	t.table.mu.Unlock()
-	return old, waitFor(b)
+	for b := range batches {
+		if err := waitFor(b); err != nil {
+			errs = append(errs, fmt.Errorf("create topics: %w", err))
+		}
+	}
+	t.opts.Logger.Info("topics created", "topics", len(cfgs), "errors", len(errs))
+	return errors.Join(errs...)
+}
+
+// ensureLocked stages a topic that is missing or whose order flag differs. It returns the topic as it is or will be, and the batch that
+// brings it, nil when it is published.
+func (t *Topics) ensureLocked(cfg *codec.TopicConfig) (*codec.TopicConfig, *batch[codec.TopicConfig], error) {
+	if err := checkName(cfg.TopicName); err != nil {
+		return nil, nil, err
+	}
+	now, b := t.table.latestLocked(cfg.TopicName)
+	switch {
+	case now == nil:
+		if err := t.table.roomLocked(); err != nil {
+			return nil, nil, err
+		}
+		now = cloneTopic(cfg)
+	case now.Order == cfg.Order:
+		return now, b, nil
+	default:
+		now = cloneTopic(now)
+		now.Order = cfg.Order
+	}
+	return now, t.table.stageLocked(now.TopicName, now), nil
 }
 
 // Put creates or replaces a topic. cfg.Attributes holds changes, "+name" to set and "-name" to remove, which are applied

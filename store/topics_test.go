@@ -246,6 +246,7 @@ func TestTopicsThatCannotBeWrittenAreNotThere(t *testing.T) {
 			require.ErrorIs(t, err, ErrNoSpace)
 			_, err = topics.Put(codec.NewTopicConfig("Orders"))
 			require.ErrorIs(t, err, ErrNoSpace)
+			require.ErrorIs(t, topics.CreateAllIfAbsent([]*codec.TopicConfig{NewRetryTopic("H", 1, false)}), ErrNoSpace)
 			_, err = topics.Delete(RetryTopic("G"))
 			require.ErrorIs(t, err, ErrNoSpace)
 			_, ok := topics.Get("Orders")
@@ -352,6 +353,41 @@ func TestTopicsOfGroups(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "%DLQ%G", dlq.TopicName)
 	require.Equal(t, int32(1), dlq.WriteQueueNums)
+}
+
+func TestManyTopicsAreCreatedInOneWrite(t *testing.T) {
+	t.Parallel()
+	opts := testTopicsOptions()
+	var writes atomic.Int64
+	opts.Faults = func(at FileOp, path string) error {
+		if at == OpCreate && strings.HasSuffix(path, tmpSuffix) {
+			writes.Add(1)
+		}
+		return nil
+	}
+	topics := openTestTopics(t, "", opts)
+	ordered, err := topics.CreateIfAbsent(NewRetryTopic("G0000", 3, false))
+	require.NoError(t, err)
+	before := writes.Load()
+	cfgs := []*codec.TopicConfig{codec.NewTopicConfig("no/name")}
+	for i := range 5000 {
+		cfgs = append(cfgs, NewRetryTopic(fmt.Sprintf("G%04d", i), 1, i == 0))
+	}
+	err = topics.CreateAllIfAbsent(cfgs)
+	require.ErrorIs(t, err, ErrIllegal)
+	require.ErrorContains(t, err, "no/name")
+	require.NotContains(t, err.Error(), "G0001")
+	require.Equal(t, before+1, writes.Load())
+	for _, cfg := range cfgs[1:] {
+		now, ok := topics.Get(cfg.TopicName)
+		require.True(t, ok, cfg.TopicName)
+		require.Equal(t, cfg.Order, now.Order)
+	}
+	now, _ := topics.Get(ordered.TopicName)
+	require.Equal(t, int32(3), now.ReadQueueNums, "only its order has changed")
+	require.NoError(t, topics.CreateAllIfAbsent(cfgs[1:]))
+	require.Equal(t, before+1, writes.Load(), "all were there")
+	require.NoError(t, topics.Close())
 }
 
 func TestTopicsMarkOrdered(t *testing.T) {
