@@ -120,8 +120,11 @@ func TestProfilesOnlyWhenAskedFor(t *testing.T) {
 	t.Parallel()
 	code, _ := openMetrics(t, nil).get(t, "/debug/pprof/cmdline")
 	require.Equal(t, http.StatusNotFound, code)
-	code, _ = openMetrics(t, func(c *Config) { c.HTTP.Pprof = true }).get(t, "/debug/pprof/cmdline")
+	asked := openMetrics(t, func(c *Config) { c.HTTP.Pprof = true })
+	code, _ = asked.get(t, "/debug/pprof/cmdline")
 	require.Equal(t, http.StatusOK, code)
+	_, body := asked.get(t, "/debug/pprof/mutex?debug=1")
+	require.Contains(t, body, "sampling period=100")
 }
 
 func TestMetricsPortInUse(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ const (
 	maxScrapes    = 4
 )
 
+// lockSampling is how many waits for a lock the profile /debug/pprof/mutex sees one of.
+const lockSampling = 100
+
 // Config is what a configuration file says about the listener.
 type Config struct {
 	// Host is the address to listen on, empty for all.
@@ -33,7 +37,7 @@ type Config struct {
 	Port int
 	// Optional makes a port that is taken a warning.
 	Optional bool
-	// Pprof serves Go's profiles below /debug/pprof/.
+	// Pprof serves Go's profiles below /debug/pprof/, and has the whole process sample who waits for which lock.
 	Pprof bool
 }
 
@@ -62,6 +66,9 @@ func Open(cfg Config, content Content, log *slog.Logger) (*Server, error) {
 			return nil, nil
 		}
 		return nil, fmt.Errorf("serve metrics on %s (metricsPromExporterHost, metricsPromExporterPort): %w", addr, err)
+	}
+	if cfg.Pprof {
+		runtime.SetMutexProfileFraction(lockSampling)
 	}
 	return serve(ln, &http.Server{Handler: handler(cfg, content), WriteTimeout: scrapeTimeout + 5*time.Second}, "serving metrics has ended", log), nil
 }
