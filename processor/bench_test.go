@@ -90,7 +90,7 @@ func TestPullFoundDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestParkingDoesNotAllocate: neither a pull that waits until its message comes, nor a pop that waits in vain.
+// TestParkingDoesNotAllocate: neither a pull that waits until its message comes, nor a pop or lite pop that waits in vain.
 func TestParkingDoesNotAllocate(t *testing.T) {
 	if raceOn {
 		t.Skip("pools allocate under the race detector")
@@ -116,6 +116,20 @@ func TestParkingDoesNotAllocate(t *testing.T) {
 			p.park(t, r.clock.Now().UnixMilli())
 			r.clock.move(time.Minute)
 			r.popping.hold.tick(r.clock.Now())
+			<-p.conn.answered
+		}
+		run()
+		require.Less(t, leastAllocs(500, run), 0.5)
+	})
+	t.Run("lite pop", func(t *testing.T) {
+		r := newLiteRig(t)
+		r.liteAdd("c", "a")
+		p := newParking(t, r, r.popLite, codec.PopLiteMessage, r.litePopFields("c", fields{"bornTime": parkingSlot, "pollTime": "15000"}))
+		r.lites.hold.woken.submit = p.submit
+		run := func() {
+			p.park(t, r.clock.Now().UnixMilli())
+			r.clock.move(15 * time.Second)
+			r.lites.hold.tick(r.clock.Now())
 			<-p.conn.answered
 		}
 		run()

@@ -28,7 +28,7 @@ func (b *rig) putWith(topic, key, value, body string) {
 	m := store.Message{Topic: topic, BornHost: testHost, Body: []byte(body), Properties: codec.AppendProperty(nil, key, value)}
 	var r store.PutResult
 	require.NoError(b.t, b.store.PutWait(&m, &r))
-	b.dispatched()
+	b.announced(&r)
 }
 
 func withPropertyFilter(s *setup) { s.opts.Settings.PropertyFilter = true }

@@ -42,8 +42,7 @@ type hold struct {
 	shards         [holdShards]holdShard
 	free           sync.Pool // of *parkedPull
 
-	connMu sync.Mutex // guards conns and the connection lists; taken inside a shard's mu
-	conns  map[remoting.Conn]connPulls
+	conns connLists[*parkedPull] // its lock is taken inside a shard's mu
 
 	woken woken[*parkedPull]
 }
@@ -60,19 +59,17 @@ type holdKey struct {
 	queueID int32
 }
 
-// connPulls are the pulls of one connection, a list through connNext.
-type connPulls struct {
-	first *parkedPull
-	count int
-}
-
 func newHold(p *Processor, most, mostConn int) *hold {
-	h := &hold{p: p, most: most, mostConn: mostConn, seed: maphash.MakeSeed(), conns: make(map[remoting.Conn]connPulls)}
+	h := &hold{p: p, most: most, mostConn: mostConn, seed: maphash.MakeSeed(), conns: newConnLists[*parkedPull]()}
 	h.woken.submit, h.woken.again = p.opts.Submit, h.again
 	for i := range h.shards {
 		h.shards[i].queues = make(map[holdKey]*parkedPull)
 	}
-	h.free.New = func() any { return new(parkedPull) }
+	h.free.New = func() any {
+		pp := new(parkedPull)
+		pp.onConn.of = pp
+		return pp
+	}
 	return h
 }
 
@@ -118,7 +115,7 @@ func (h *hold) register(pp *parkedPull, req *remoting.Request) bool {
 	key, from, conn, ticket := pp.key, pp.h.QueueOffset, pp.conn, pp.ticket.Load()
 	shard := h.shardOf(key)
 	shard.mu.Lock()
-	if !h.linkConn(pp) {
+	if !h.conns.add(pp.conn, &pp.onConn, h.mostConn) {
 		shard.mu.Unlock()
 		return false
 	}
@@ -170,46 +167,9 @@ func (h *hold) takeLocked(shard *holdShard, pp *parkedPull) {
 	}
 	pp.queuePrev, pp.queueNext = nil, nil
 	heap.Remove(&shard.due, pp.inDue)
-	h.unlinkConn(pp)
-	pp.ticket.Add(1) // after unlinkConn: connClosed takes the ticket from the list
+	h.conns.remove(pp.conn, &pp.onConn)
+	pp.ticket.Add(1) // only now: connClosed takes the ticket from the list
 	h.count.Add(-1)
-}
-
-// linkConn adds the pull to its connection's; false when that has too many.
-func (h *hold) linkConn(pp *parkedPull) bool {
-	h.connMu.Lock()
-	defer h.connMu.Unlock()
-	pulls := h.conns[pp.conn]
-	if pulls.count >= h.mostConn {
-		return false
-	}
-	pp.connPrev, pp.connNext = nil, pulls.first
-	if pulls.first != nil {
-		pulls.first.connPrev = pp
-	}
-	h.conns[pp.conn] = connPulls{first: pp, count: pulls.count + 1}
-	return true
-}
-
-func (h *hold) unlinkConn(pp *parkedPull) {
-	h.connMu.Lock()
-	defer h.connMu.Unlock()
-	pulls := h.conns[pp.conn]
-	pulls.count--
-	if pp.connPrev != nil {
-		pp.connPrev.connNext = pp.connNext
-	} else {
-		pulls.first = pp.connNext
-	}
-	if pp.connNext != nil {
-		pp.connNext.connPrev = pp.connPrev
-	}
-	pp.connPrev, pp.connNext = nil, nil
-	if pulls.count == 0 {
-		delete(h.conns, pp.conn)
-	} else {
-		h.conns[pp.conn] = pulls
-	}
 }
 
 // arrived wakes the pulls that wait for what became visible. The dispatcher calls it.
@@ -276,14 +236,12 @@ func (h *hold) takeDue(shard *holdShard, nowNs int64) (taken *parkedPull) {
 // connClosed drops the pulls of a connection.
 func (h *hold) connClosed(conn remoting.Conn) {
 	for {
-		h.connMu.Lock()
-		pp := h.conns[conn].first
-		if pp == nil {
-			h.connMu.Unlock()
+		var pp *parkedPull
+		var key holdKey
+		var ticket uint64
+		if !h.conns.first(conn, func(first *parkedPull) { pp, key, ticket = first, first.key, first.ticket.Load() }) {
 			return
 		}
-		key, ticket := pp.key, pp.ticket.Load()
-		h.connMu.Unlock()
 		if h.take(h.shardOf(key), pp, ticket) {
 			h.drop(pp)
 		}

@@ -30,7 +30,7 @@ func (b *rig) parks(head fields) {
 func (b *rig) requireEmpty() {
 	b.t.Helper()
 	require.Zero(b.t, b.ParkedPulls())
-	require.Empty(b.t, b.hold.conns)
+	require.Empty(b.t, b.hold.conns.lists)
 	for i := range b.hold.shards {
 		require.Empty(b.t, b.hold.shards[i].queues)
 		require.Empty(b.t, b.hold.shards[i].due)

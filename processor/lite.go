@@ -142,9 +142,8 @@ type liteWild struct {
 
 func newLites(p *Processor) *lites {
 	l := &lites{p: p, clients: make(map[string]*liteClient), topics: make(map[string]*liteTopic), wild: make(map[string]map[string]*liteWild)}
-	l.hold.l = l
+	l.hold = newLiteHold(l)
 	l.hold.woken.submit, l.hold.woken.again = p.opts.Submit, l.hold.again
-	l.hold.conns = make(map[remoting.Conn]map[*parkedLite]struct{})
 	l.calls.New = func() any { return &litePop{l: l} }
 	l.free.New = func() any { return new(liteFlight) }
 	return l
@@ -259,6 +258,13 @@ func (l *lites) client(id, group []byte) (c *liteClient, wild *liteWild) {
 		return nil, nil
 	}
 	return c, c.wild
+}
+
+// wildOf returns what the client's group takes all of, nil when it does not.
+func (l *lites) wildOf(c *liteClient) *liteWild {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return c.wild
 }
 
 // clientFor returns the client of a pop that is about to be parked, listed if need be, and counts the pop as waiting; nil when there

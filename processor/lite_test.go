@@ -140,7 +140,21 @@ func TestLiteParkedPopWakes(t *testing.T) {
 	b.ConnClosed(b.conn)
 	require.Zero(t, b.lites.hold.count.Load())
 	require.Empty(t, b.lites.hold.due)
-	require.Empty(t, b.lites.hold.conns)
+	require.Empty(t, b.lites.hold.conns.lists)
+}
+
+// A client whose topics are another group's waits without being woken for what it does not get.
+func TestLitePopOfAnotherGroupWaits(t *testing.T) {
+	t.Parallel()
+	b := newLiteRig(t)
+	b.groupOf("M", func(cfg *codec.SubscriptionGroupConfig) { cfg.Attributes = map[string]string{"+lite.bind.topic": "P"} })
+	b.liteAdd("c", "a")
+	b.litePut("a", "x")
+	require.Nil(t, b.request(codec.PopLiteMessage, b.litePopFields("c", fields{"consumerGroup": "M", "pollTime": "15000"}), ""))
+	b.pool.wait() // does not end while the pop is woken again and again
+	require.EqualValues(t, 1, b.lites.hold.count.Load())
+	got, _ := b.litePops("c", nil)
+	require.Equal(t, []string{"a x"}, got)
 }
 
 func TestLiteTopicsOfASilentClientGoToAnother(t *testing.T) {

@@ -21,34 +21,55 @@ type liteHold struct {
 	l       *lites
 	count   atomic.Int64
 	drained atomic.Bool
+	free    sync.Pool // of *parkedLite
 
 	mu    sync.Mutex // guards what follows and the place of each pop in it
 	due   dueHeap[*parkedLite]
-	conns map[remoting.Conn]map[*parkedLite]struct{}
+	conns connLists[*parkedLite]
 
 	woken woken[*parkedLite]
 }
 
-// parkedLite is a pop that waits.
+// parkedLite is a pop that waits. Its header's names lie in names. Once it is registered it belongs to whoever takes it, and its memory
+// to the next pop when it is answered.
 type parkedLite struct {
 	h      codec.PopLiteHeader
 	names  []byte
 	client *liteClient
 	conn   remoting.Conn
-	reply  *remoting.Parked
+	reply  remoting.Parked
 	dueMs  int64
 	inDue  int // place in the heap, -1 when it was taken out
+	onConn connLink[*parkedLite]
+
+	nextTaken *parkedLite // list of those that were taken together
+}
+
+func newLiteHold(l *lites) liteHold {
+	return liteHold{l: l, conns: newConnLists[*parkedLite](), free: sync.Pool{New: func() any {
+		pp := new(parkedLite)
+		pp.onConn.of = pp
+		return pp
+	}}}
 }
 
 // keep copies the header of a request whose bytes are about to die.
 func (pp *parkedLite) keep(h *codec.PopLiteHeader) {
 	pp.h = *h
-	pp.names = make([]byte, 0, len(h.ClientID)+len(h.Group)+len(h.Topic)+len(h.AttemptID))
+	pp.names = append(append(append(append(pp.names[:0], h.ClientID...), h.Group...), h.Topic...), h.AttemptID...)
+	rest := pp.names
 	for _, field := range [...]*[]byte{&pp.h.ClientID, &pp.h.Group, &pp.h.Topic, &pp.h.AttemptID} {
-		at := len(pp.names)
-		pp.names = append(pp.names, *field...)
-		*field = pp.names[at:len(pp.names):len(pp.names)]
+		n := len(*field)
+		*field, rest = rest[:n:n], rest[n:]
 	}
+}
+
+// recycle makes the memory of a pop that is in no list free for another.
+func (h *liteHold) recycle(pp *parkedLite) {
+	pp.names = boundNames(pp.names)
+	pp.h, pp.client, pp.conn = codec.PopLiteHeader{}, nil, nil
+	pp.reply.Forget()
+	h.free.Put(pp)
 }
 
 // waits reports whether a pop of the client is parked, as far as can be told without a lock.
@@ -75,28 +96,25 @@ func (h *liteHold) park(req *remoting.Request, head *codec.PopLiteHeader) int32 
 		c.waiting.Add(-1)
 		return codec.PollingFull
 	}
-	pp := &parkedLite{client: c, conn: req.Conn, dueMs: dueMs}
+	pp := h.free.Get().(*parkedLite)
+	pp.client, pp.conn, pp.dueMs = c, req.Conn, dueMs
 	pp.keep(head)
-	pp.reply = req.Park()
+	req.ParkIn(&pp.reply)
 	h.register(pp)
 	return codec.Success
 }
 
-// register puts a pop, which counts as waiting, into the table and wakes it when it need not wait.
+// register puts a pop, which counts as waiting, into the table and wakes it when it need not wait. It is no longer the caller's then.
 func (h *liteHold) register(pp *parkedLite) {
 	c := pp.client
+	own := c.group == string(pp.h.Group) // a client's topics are of one group
 	h.mu.Lock()
 	c.parked = append(c.parked, pp)
 	heap.Push(&h.due, pp)
-	of := h.conns[pp.conn]
-	if of == nil {
-		of = make(map[*parkedLite]struct{})
-		h.conns[pp.conn] = of
-	}
-	of[pp] = struct{}{}
+	h.conns.add(pp.conn, &pp.onConn, math.MaxInt)
 	h.count.Add(1)
 	h.mu.Unlock()
-	if _, wild := h.l.client(pp.h.ClientID, pp.h.Group); c.hasReady(wild) {
+	if own && c.hasReady(h.l.wildOf(c)) {
 		h.wake(c)
 	}
 }
@@ -114,11 +132,7 @@ func (h *liteHold) takeLocked(pp *parkedLite) {
 	}
 	c.waiting.Add(-1)
 	heap.Remove(&h.due, pp.inDue)
-	if of := h.conns[pp.conn]; len(of) > 1 {
-		delete(of, pp)
-	} else {
-		delete(h.conns, pp.conn)
-	}
+	h.conns.remove(pp.conn, &pp.onConn)
 	h.count.Add(-1)
 }
 
@@ -145,6 +159,7 @@ func (h *liteHold) again(pp *parkedLite) {
 	if pp.conn.Closed() {
 		h.reply(pp, pp.reply.Response(codec.PollingTimeout))
 		h.pass(pp) // what it was woken for is another's
+		h.end(pp)
 		return
 	}
 	c := h.l.calls.Get().(*litePop)
@@ -156,20 +171,26 @@ func (h *liteHold) again(pp *parkedLite) {
 	switch {
 	case err != nil:
 		c.Release()
-		h.reply(pp, errorResponse(pp.reply, err))
+		h.reply(pp, errorResponse(&pp.reply, err))
 	case c.count > 0:
 		h.reply(pp, c.found(pp.reply.Response(codec.Success)))
 	case p.opts.Now().UnixMilli() <= pp.dueMs-popNearMs && !h.drained.Load():
 		c.Release()
-		if pp.client = h.l.clientFor(&pp.h); pp.client == nil {
-			h.reply(pp, pp.reply.Response(codec.PollingFull))
+		if pp.client = h.l.clientFor(&pp.h); pp.client != nil {
+			h.register(pp)
 			return
 		}
-		h.register(pp)
+		h.reply(pp, pp.reply.Response(codec.PollingFull))
 	default:
 		h.reply(pp, c.missed(pp.reply.Response(codec.PollingTimeout)))
 	}
+	h.end(pp)
+}
+
+// end is for a pop that has its answer.
+func (h *liteHold) end(pp *parkedLite) {
 	h.l.forgetIdle(&pp.h)
+	h.recycle(pp)
 }
 
 // pass wakes another pop of the client when topics are ready.
@@ -177,7 +198,6 @@ func (h *liteHold) pass(pp *parkedLite) {
 	if c, wild := h.l.client(pp.h.ClientID, pp.h.Group); c != nil && c.hasReady(wild) {
 		h.wake(c)
 	}
-	h.l.forgetIdle(&pp.h)
 }
 
 func (h *liteHold) reply(pp *parkedLite, resp *codec.Command) {
@@ -186,8 +206,8 @@ func (h *liteHold) reply(pp *parkedLite, resp *codec.Command) {
 	}
 }
 
-// takeDue takes the pops whose time is over at nowMs.
-func (h *liteHold) takeDue(nowMs int64) (taken []*parkedLite) {
+// takeDue takes the pops whose time is over at nowMs, and returns the first of their list.
+func (h *liteHold) takeDue(nowMs int64) (taken *parkedLite) {
 	if h.count.Load() == 0 {
 		return nil
 	}
@@ -196,16 +216,24 @@ func (h *liteHold) takeDue(nowMs int64) (taken []*parkedLite) {
 	for len(h.due) > 0 && h.due[0].dueMs <= nowMs {
 		pp := h.due[0]
 		h.takeLocked(pp)
-		taken = append(taken, pp)
+		pp.nextTaken, taken = taken, pp
 	}
 	return taken
 }
 
+// each calls f for the pops of the list that begins with pp, whose links it takes off.
+func (pp *parkedLite) each(f func(*parkedLite)) {
+	for pp != nil {
+		next := pp.nextTaken
+		pp.nextTaken = nil
+		f(pp)
+		pp = next
+	}
+}
+
 // tick wakes the pops whose time is over, and those that no pool had room for.
 func (h *liteHold) tick(now time.Time) {
-	for _, pp := range h.takeDue(now.UnixMilli() + popNearMs) {
-		h.woken.add(pp)
-	}
+	h.takeDue(now.UnixMilli() + popNearMs).each(h.woken.add)
 	h.woken.schedule()
 }
 
@@ -214,27 +242,22 @@ func (h *liteHold) connClosed(conn remoting.Conn) {
 	if h.count.Load() == 0 {
 		return
 	}
+	var taken *parkedLite
 	h.mu.Lock()
-	var taken []*parkedLite
-	for pp := range h.conns[conn] {
-		taken = append(taken, pp)
-	}
-	for _, pp := range taken {
-		h.takeLocked(pp)
+	for h.conns.first(conn, func(pp *parkedLite) { pp.nextTaken, taken = taken, pp }) {
+		h.takeLocked(taken)
 	}
 	h.mu.Unlock()
-	for _, pp := range taken {
+	taken.each(func(pp *parkedLite) {
 		h.reply(pp, pp.reply.Response(codec.PollingTimeout))
-		h.l.forgetIdle(&pp.h)
-	}
+		h.end(pp)
+	})
 }
 
 // drain answers every parked pop on the caller's goroutine; none is parked from here on.
 func (h *liteHold) drain() {
 	h.drained.Store(true)
-	for _, pp := range h.takeDue(math.MaxInt64) {
-		h.again(pp)
-	}
+	h.takeDue(math.MaxInt64).each(h.again)
 	h.woken.drain()
 }
 

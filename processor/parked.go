@@ -27,7 +27,7 @@ type parkedPull struct {
 
 	inDue                int // place in its shard's heap
 	queuePrev, queueNext *parkedPull
-	connPrev, connNext   *parkedPull
+	onConn               connLink[*parkedPull]
 	nextTaken            *parkedPull // list of those that were taken together
 }
 

@@ -22,12 +22,12 @@ type parkedPop struct {
 	reply  remoting.Parked
 	dueMs  int64
 
-	shard              *popHoldShard
-	group              *waitGroup
-	inDue              int
-	prev, next         *parkedPop
-	connPrev, connNext *parkedPop
-	nextTaken          *parkedPop
+	shard      *popHoldShard
+	group      *waitGroup
+	inDue      int
+	prev, next *parkedPop
+	onConn     connLink[*parkedPop]
+	nextTaken  *parkedPop
 }
 
 // keptNames is how many bytes of names the memory of a request keeps for the next one.

@@ -42,8 +42,7 @@ type popHold struct {
 
 	forgotAt time.Time // only tick uses it
 
-	connMu sync.Mutex // guards conns and the connection lists; taken inside a shard's mu
-	conns  map[remoting.Conn]*parkedPop
+	conns connLists[*parkedPop] // its lock is taken inside a shard's mu
 
 	woken woken[*parkedPop]
 }
@@ -70,12 +69,16 @@ type waitQueue struct {
 }
 
 func newPopHold(pp *popping) *popHold {
-	h := &popHold{pp: pp, seed: maphash.MakeSeed(), conns: make(map[remoting.Conn]*parkedPop)}
+	h := &popHold{pp: pp, seed: maphash.MakeSeed(), conns: newConnLists[*parkedPop]()}
 	h.woken.submit, h.woken.again = pp.p.opts.Submit, h.again
 	for i := range h.shards {
 		h.shards[i].topics = make(map[string][]*waitGroup)
 	}
-	h.free.New = func() any { return new(parkedPop) }
+	h.free.New = func() any {
+		pp := new(parkedPop)
+		pp.onConn.of = pp
+		return pp
+	}
 	h.queues.New = func() any { return new(waitQueue) }
 	return h
 }
@@ -145,7 +148,7 @@ func (h *popHold) register(pp *parkedPop, req *remoting.Request, most int32) int
 	g.parked++
 	g.usedMs = h.pp.p.opts.Now().UnixMilli()
 	heap.Push(&s.due, pp)
-	h.linkConn(pp)
+	h.conns.add(pp.conn, &pp.onConn, math.MaxInt)
 	h.count.Add(1)
 	return codec.Success
 }
@@ -203,48 +206,20 @@ func (h *popHold) takeLocked(pp *parkedPop) {
 	}
 	g.parked--
 	heap.Remove(&pp.shard.due, pp.inDue)
-	h.unlinkConn(pp)
+	h.conns.remove(pp.conn, &pp.onConn)
 	pp.ticket.Add(1)
 	h.count.Add(-1)
-}
-
-func (h *popHold) linkConn(pp *parkedPop) {
-	h.connMu.Lock()
-	defer h.connMu.Unlock()
-	if pp.connPrev, pp.connNext = nil, h.conns[pp.conn]; pp.connNext != nil {
-		pp.connNext.connPrev = pp
-	}
-	h.conns[pp.conn] = pp
-}
-
-func (h *popHold) unlinkConn(pp *parkedPop) {
-	h.connMu.Lock()
-	defer h.connMu.Unlock()
-	if pp.connNext != nil {
-		pp.connNext.connPrev = pp.connPrev
-	}
-	switch {
-	case pp.connPrev != nil:
-		pp.connPrev.connNext = pp.connNext
-	case pp.connNext != nil:
-		h.conns[pp.conn] = pp.connNext
-	default:
-		delete(h.conns, pp.conn)
-	}
-	pp.connPrev, pp.connNext = nil, nil
 }
 
 // connClosed drops the requests of a connection.
 func (h *popHold) connClosed(conn remoting.Conn) {
 	for {
-		h.connMu.Lock()
-		pp := h.conns[conn]
-		if pp == nil {
-			h.connMu.Unlock()
+		var pp *parkedPop
+		var s *popHoldShard
+		var ticket uint64
+		if !h.conns.first(conn, func(first *parkedPop) { pp, s, ticket = first, first.shard, first.ticket.Load() }) {
 			return
 		}
-		s, ticket := pp.shard, pp.ticket.Load()
-		h.connMu.Unlock()
 		s.mu.Lock()
 		taken := pp.ticket.Load() == ticket
 		if taken {

@@ -34,6 +34,9 @@ type rig struct {
 	close func()
 	// started is the processor once it is whole.
 	started atomic.Pointer[Processor]
+	// told is the place of the last message that the processor has heard of, unless it is silent: it hears of none.
+	told   atomic.Int64
+	silent bool
 	// closeFails says that the test broke the store.
 	closeFails bool
 }
@@ -85,6 +88,7 @@ func newRigIn(t testing.TB, dir string, change ...func(*setup)) *rig {
 		if p := b.started.Load(); p != nil {
 			p.Arrived(a)
 		}
+		b.told.Store(a.PhysOffset)
 	}
 	s.topic = store.TopicsOptions{
 		Cluster: "FixtureCluster", Broker: "broker-a", AutoCreate: true, DefaultQueueNums: 8, ClusterTopic: true, BrokerTopic: true,
@@ -121,6 +125,7 @@ func newRigIn(t testing.TB, dir string, change ...func(*setup)) *rig {
 	b.Processor, err = New(s.opts)
 	require.NoError(t, err)
 	b.started.Store(b.Processor)
+	b.silent = s.store.OnArrival == nil
 	b.close = sync.OnceFunc(func() {
 		b.pool.wait()
 		err := s.opts.Store.Close()
@@ -184,12 +189,19 @@ func (b *rig) dispatched() {
 	require.Eventually(b.t, func() bool { return b.store.Dispatched() >= b.store.Written() }, 10*time.Second, 100*time.Microsecond)
 }
 
-// put stores a message and waits until it is visible.
+// put stores a message and waits until it is visible, and those who wait for it know.
 func (b *rig) put(topic string, queueID int32, tags, body string) store.PutResult {
 	b.t.Helper()
 	r := b.putUnseen(topic, queueID, tags, body)
-	b.dispatched()
+	b.announced(&r)
 	return r
+}
+
+// announced waits until a message is visible, and then until the processor has heard of it.
+func (b *rig) announced(r *store.PutResult) {
+	b.t.Helper()
+	b.dispatched()
+	require.Eventually(b.t, func() bool { return b.silent || b.told.Load() >= r.PhysOffset }, 10*time.Second, 100*time.Microsecond)
 }
 
 func (b *rig) putUnseen(topic string, queueID int32, tags, body string) store.PutResult {
