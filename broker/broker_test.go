@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -138,6 +139,20 @@ func TestUpdateConfig(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(written), "\nsendMessageThreadPoolNums=16\n")
 
+	startOnly := " takes effect at the start only: set it in broker.conf and start the broker again"
+	for change, says := range map[string]string{
+		"flushDiskType=SYNC_FLUSH": "flushDiskType" + startOnly, "storePathRootDir=/tmp/elsewhere": "storePathRootDir" + startOnly,
+		"listenPort=1": "listenPort" + startOnly, "brokerConfigPath=elsewhere": codec.ErrBlackList.Remark,
+		"logLevel=loud": "logLevel=loud: want one of [debug info warn error]", "maxMessageSize=big": "maxMessageSize=big: want a whole number from 1 to 2147483647",
+		"fileReservedTime=72.5": "fileReservedTime=72.5: want a number of hours, not negative",
+	} {
+		var refusal *codec.Refusal
+		if err := b.updateConfig([]byte(change)); errors.As(err, &refusal) {
+			require.Equal(t, says, refusal.Remark)
+		} else {
+			require.EqualError(t, err, says, change)
+		}
+	}
 	for name, bad := range map[string]string{
 		"no number":           "sendMessageThreadPoolNums=many",
 		"a path without use":  "storePathEpochFile=/tmp/elsewhere",

@@ -89,9 +89,9 @@ func mayUpdate(name string) error {
 	switch {
 	case effective && k.Live:
 		return nil
-	case effective && known && java.kind != "text":
+	case effective:
 		return &codec.Refusal{Code: codec.NoPermission, Remark: name + " takes effect at the start only: set it in broker.conf and start the broker again"}
-	case effective || known && java.kind == "text":
+	case known && java.kind == "text":
 		return codec.ErrBlackList
 	}
 	return nil

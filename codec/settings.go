@@ -52,7 +52,7 @@ func OneOfKey[C any](field func(*C) *string, values ...string) SettingKey[C] {
 	k := TextKey(field)
 	k.Set = func(c *C, v string) error {
 		if !slices.Contains(values, v) {
-			return fmt.Errorf("want one of %v", values)
+			return fmt.Errorf("want one of %v", slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" }))
 		}
 		*field(c) = v
 		return nil

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ import (
 type adminCLI struct {
 	tg   *Target
 	path string
+	// limit ends a command; 0 is 30 s.
+	limit time.Duration
 }
 
 func newAdminCLI(t *testing.T, tg *Target) *adminCLI {
@@ -29,7 +32,7 @@ func newAdminCLI(t *testing.T, tg *Target) *adminCLI {
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "mqadmin")
 	require.NoError(t, os.Symlink(bin, path))
-	return &adminCLI{tg, path}
+	return &adminCLI{tg: tg, path: path}
 }
 
 // words cuts a command line and puts the target's names in.
@@ -45,7 +48,7 @@ func (a *adminCLI) words(line string) []string {
 // run runs a command line; the exit code is -1 when there was none.
 func (a *adminCLI) run(t *testing.T, line string) (stdout, stderr string, exit int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(a.limit, 30*time.Second))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, a.path, a.words(line)...)
 	cmd.Env = append(os.Environ(), "NAMESRV_ADDR="+a.tg.Namesrv(), "ROCKETMQ_HOME=")

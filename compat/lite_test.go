@@ -27,6 +27,8 @@ const (
 	codeTriggerLite       = 200079
 
 	resLiteQuotaExceeded = 2018
+
+	remarkUnset = "not set any response code"
 )
 
 // newIn skips a scenario for Apache's servers of a release that does not know yet what it is about.
@@ -329,6 +331,14 @@ func TestLiteRefusals(t *testing.T) {
 	r.refused(t, resTopicNotExist, "not exist.", codeParentTopicInfo, ext("topic", unique("none")), nil)
 	r.refused(t, resInvalidParameter, "is not a LITE group.", codeLiteGroupInfo, ext("group", plainGroup, "topK", 5), nil)
 	r.refused(t, resInvalidParameter, "is not a LITE group.", codeTriggerLite, ext("group", plainGroup), nil)
+
+	odd := newGroup(t, tg)
+	for _, bound := range []string{unique("none"), plain, "no name"} { // groups are not held against topics
+		r.c.ok(t, codeCreateGroup, nil, mustJSON(map[string]any{"groupName": odd, "attributes": map[string]string{"+lite.bind.topic": bound}}))
+		res := r.c.ok(t, codeLiteGroupInfo, ext("group", odd, "topK", 5), nil)
+		require.Equal(t, remarkUnset, res.Remark)
+		require.Contains(t, string(res.Body), fmt.Sprintf("%q:%q", "parentTopic", bound))
+	}
 
 	r.add(t, "a", "b", "c")
 	fields, body := r.subscribe(r.id, "PARTIAL_ADD", nil, "d")

@@ -178,7 +178,11 @@ func (p *Processor) liteGroupInfo(req *remoting.Request) (*codec.Command, error)
 	} else {
 		p.lagIn(info, store.LiteQueue(info.ParentTopic, h.LiteTopic))
 	}
-	return jsonResponse(req, info)
+	resp, err := jsonResponse(req, info)
+	if err == nil {
+		resp.Remark = unsetRemark
+	}
+	return resp, err
 }
 
 // lagIn tells how far a group is behind in one lite topic.
