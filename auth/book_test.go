@@ -174,6 +174,25 @@ func TestAccountsAreReadAnew(t *testing.T) {
 	write(path, account("worker1", "SUB"))
 	g.plain.refresh(time.Now())
 	require.ErrorContains(t, send("worker1"), "No default permission for topic:T")
+
+	write(path, account("worker1", "PUB")+"    topicPerms: [Orders=FLY]\n")
+	require.NoError(t, os.Remove(filepath.Join(home, plainFolder, "more.yml")))
+	log.Reset()
+	g.plain.refresh(time.Now())
+	require.NoError(t, send("worker1"))
+	require.ErrorContains(t, send("worker2"), "No acl config for worker2", "its file has gone")
+	require.Contains(t, log.String(), "it denies\" permission=FLY user=worker1")
+	for _, end := range []func(){func() { write(path, "") }, func() { require.NoError(t, os.Remove(path)) }} {
+		log.Reset()
+		end()
+		g.plain.refresh(time.Now())
+		require.NoError(t, send("worker1"), "somebody is at the file")
+		require.Contains(t, log.String()+g.plain.complained, "it is empty or gone")
+	}
+	write(path, account("worker3", "PUB"))
+	g.plain.refresh(time.Now())
+	require.NoError(t, send("worker3"))
+	require.Error(t, send("worker1"))
 }
 
 func TestAccountsBecomeUsers(t *testing.T) {

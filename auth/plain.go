@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ import (
 const plainPeriod = time.Second
 
 // Plain are the accounts of ACL 1.0, as the files below the home folder hold them. A change of a file counts within a second; a file
-// that cannot be read leaves the last good accounts in force. Apache: PlainPermissionManager of 5.2.
+// that cannot be read, or the last one that goes, leaves the last good accounts in force. Apache: PlainPermissionManager of 5.2.
 type Plain struct {
 	home string
 	log  *slog.Logger
@@ -51,7 +52,7 @@ func OpenPlain(home string, log *slog.Logger) (*Plain, error) {
 	if err := p.load(); err != nil {
 		return nil, err
 	}
-	if t := p.now.Load(); len(t.accounts) == 0 && len(t.white) == 0 {
+	if p.now.Load().empty() {
 		log.Warn("aclEnable=true, and no file has an account: every request will be refused", "file", plainFile, "folder", plainFolder, "home", home)
 	}
 	return p, nil
@@ -158,11 +159,20 @@ func (p *Plain) load() error {
 				continue
 			}
 			t.accounts[a.name] = a
+			for _, word := range data.Accounts[i].unknownPerms() {
+				p.log.Warn("permission is none of PUB, SUB, PUB|SUB and DENY, it denies", "permission", word, "user", a.name, "file", path, "line", data.Accounts[i].line)
+			}
 		}
+	}
+	if before := p.now.Load(); t.empty() && before != nil && !before.empty() {
+		return fmt.Errorf("%s: it is empty or gone, and no file below %s has an account; one with permissions DENY refuses everybody",
+			filepath.Join(p.home, plainFile), filepath.Join(p.home, plainFolder))
 	}
 	p.now.Store(t)
 	return nil
 }
+
+func (t *plainTable) empty() bool { return len(t.accounts) == 0 && len(t.white) == 0 }
 
 // Run keeps what changes by itself up to date, until ctx ends.
 func (g *Guard) Run(ctx context.Context) {

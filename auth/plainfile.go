@@ -158,6 +158,21 @@ func parsePerm(text string) perm {
 	return permDeny
 }
 
+// unknownPerms are the account's permissions that Java does not know and takes for DENY.
+func (a *plainAccount) unknownPerms() (unknown []string) {
+	words := []string{a.DefaultTopicPerm, a.DefaultGroupPerm}
+	for _, item := range slices.Concat(a.TopicPerms, a.GroupPerms) {
+		_, word, _ := strings.Cut(item, "=")
+		words = append(words, word)
+	}
+	for _, word := range words {
+		if word = strings.TrimSpace(word); word != "" && word != "DENY" && parsePerm(word) == permDeny {
+			unknown = append(unknown, word)
+		}
+	}
+	return unknown
+}
+
 // account is an account in force. Apache: PlainAccessResource.
 type account struct {
 	name                       string
