@@ -3,6 +3,10 @@ package remoting
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"sync"
 
 	"github.com/apogee-mq/apogee/codec"
@@ -76,7 +80,7 @@ func (cs *calls) wait(ctx context.Context, opaque int32, answer <-chan *codec.Co
 	select {
 	case c := <-answer:
 		if c == nil {
-			return nil, ErrClosed
+			return nil, cs.reason()
 		}
 		return c, nil
 	case <-ctx.Done():
@@ -88,11 +92,21 @@ func (cs *calls) wait(ctx context.Context, opaque int32, answer <-chan *codec.Co
 	}
 }
 
-// close fails the calls that wait and all later ones.
-func (cs *calls) close() {
+// reason is why calls fail, an ErrClosed.
+func (cs *calls) reason() error {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.closed
+}
+
+// close fails the calls that wait and all later ones with ErrClosed, which says why if that is more than an end.
+func (cs *calls) close(why error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.closed = ErrClosed
+	if why != nil && !errors.Is(why, io.EOF) && !errors.Is(why, net.ErrClosed) && !errors.Is(why, ErrClosed) {
+		cs.closed = fmt.Errorf("%w: %v", ErrClosed, why)
+	}
 	for opaque, answer := range cs.waiting {
 		delete(cs.waiting, opaque)
 		answer <- nil

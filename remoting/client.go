@@ -250,7 +250,7 @@ func (cc *clientConn) end(reason error) {
 	cc.once.Do(func() {
 		cc.client.remove(cc)
 		_ = cc.net.Close()
-		cc.calls.close()
+		cc.calls.close(reason)
 		cc.client.opts.Logger.Debug("connection closed", "addr", cc.addr, "err", reason)
 	})
 }

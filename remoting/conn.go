@@ -224,7 +224,7 @@ func (c *conn) end() error {
 	c.closed.Store(true)
 	c.srv.buffers.recycle(out)
 	if cs != nil {
-		cs.close()
+		cs.close(nil)
 	}
 	return reason
 }

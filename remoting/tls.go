@@ -62,6 +62,9 @@ func OpenTLS(opts TLSOptions, log *slog.Logger) (*TLS, error) {
 			log.Warn("the server shows a certificate signed by itself and not the configured one", "because", keyTLSTestMode+"=true", "certificate", opts.ServerCert)
 		}
 	}
+	if opts.Mode != TLSDisabled && opts.ClientAuth == "require" && !opts.AuthClient && !opts.TestMode {
+		log.Warn("clients have to show a certificate, and any is taken, expired ones too: they are verified with "+keyServerAuthClient+"=true", "setting", keyServerClientAuth+"=require")
+	}
 	t.stamps = t.stat()
 	if err := t.Reload(); err != nil {
 		return nil, err

@@ -294,6 +294,27 @@ func TestClientsAreAuthenticated(t *testing.T) {
 	}
 }
 
+// A certificate is asked for after the client's side of the handshake is over: the first call fails, and says why.
+func TestCallSaysWhyTheServerRefused(t *testing.T) {
+	t.Parallel()
+	ca := newCA(t)
+	cert, key := ca.issue("server", "", time.Now().Add(365*24*time.Hour))
+	log := new(logLines)
+	s := serve(t, nil, func(o *Options) {
+		o.TLS = openTLS(t, TLSOptions{Mode: TLSEnforcing, ServerCert: cert, ServerKey: key, ClientAuth: "require"}, log.logger())
+	})
+	require.Contains(t, log.String(), "expired ones too")
+	opts := DefaultClientOptions()
+	opts.Dial = openTLS(t, TLSOptions{Client: true, TestMode: true}, opts.Logger).Dial(opts.Dial)
+	cl := NewClient(opts)
+	defer cl.Close()
+	eventually(t, "the alert arrives before the connection is reset", func() bool {
+		_, err := cl.Call(context.Background(), s.Addrs()[0].String(), &codec.Command{Code: codeEcho})
+		require.Error(t, err)
+		return strings.Contains(err.Error(), "certificate required")
+	})
+}
+
 func TestClientVerifiesTheServer(t *testing.T) {
 	t.Parallel()
 	ca, strange := newCA(t), newCA(t)

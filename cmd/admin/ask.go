@@ -88,6 +88,8 @@ func reason(err error) error {
 		return errors.New("stopped")
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, remoting.ErrTimeout):
 		return errors.New("no answer in time; a longer one is set by --timeout")
+	case errors.Is(err, remoting.ErrClosed):
+		return fmt.Errorf("%w (the server may demand TLS: --tls, or a certificate: tls.client.certPath)", err)
 	case errors.As(err, &system):
 		return fmt.Errorf("cannot connect: %w", system.Err)
 	case errors.As(err, &op):
