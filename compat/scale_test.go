@@ -102,6 +102,20 @@ func TestFullBroker(t *testing.T) {
 			require.Contains(t, body, manyTopic(g), "its subscription")
 		}
 	})
+	timed("dashboard: 1,000 topics, 202 of each", func() {
+		for i := range 1_000 {
+			body := c.ok(t, codeTopicStats, ext("topic", manyTopic(i)), nil).Body
+			require.Equal(t, scaleQueues, strings.Count(string(body), `"maxOffset"`))
+		}
+	})
+	timed("dashboard: 2,000 groups, 208 and 203 of each", func() {
+		for g := range 2_000 {
+			body := c.ok(t, codeConsumeStats, ext("consumerGroup", scaleGroup(g)), nil).Body
+			require.Contains(t, string(body), manyTopic(g))
+			body = c.ok(t, codeConsumerConnections, ext("consumerGroup", scaleGroup(g)), nil).Body
+			require.Contains(t, string(body), scaleClient(g%scaleConns))
+		}
+	})
 	cli := newAdminCLI(t, tg)
 	cli.limit = 3 * time.Minute // one command makes 20,000 requests
 	for _, step := range []struct{ line, says string }{
