@@ -143,9 +143,13 @@ $(DEBIAN):
 image-test: debian-base ## build Apache's layout of images with buildah and send messages through their name server and brokers
 	APACHE_IMAGES=1 $(GO) test -count=1 -v -run 'Image' ./deploy/
 
-chart: ## lint and render the Helm chart (needs helm)
-	helm lint --strict deploy/helm/apogee
-	helm template mq deploy/helm/apogee >/dev/null
+# Helm as a Go module, where it is not installed.
+HELM_VERSION := v3.22.0
+HELM := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/apogee-compat/helm-$(HELM_VERSION)
+
+chart: ## lint and render the Helm chart, with a helm built of its sources where none is installed
+	@command -v helm >/dev/null || [ -x $(HELM)/helm ] || GOBIN=$(HELM) $(GO) install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
+	PATH="$$PATH:$(HELM)" $(GO) test -count=1 -v -run Chart ./deploy/
 
 clean: ## remove what was built
 	rm -rf bin dist
