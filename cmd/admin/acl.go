@@ -3,6 +3,8 @@ package admin
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -38,6 +40,14 @@ func aclCommands() []spec {
 // putACL creates or changes a rule. Apache: CreateAclSubCommand, UpdateAclSubCommand, AclInfo.of.
 func putACL(s *session, done string, code int32) error {
 	a := codec.ACLInfo{Subject: s.text("subject")}
+	for _, action := range commaList(s.text("actions")) {
+		if !oneOfWords(action, "All", "Any", "Pub", "Sub", "Create", "Update", "Delete", "Get", "List") {
+			return usageError{fmt.Sprintf("-a (actions) %s is none of All, Pub, Sub, Create, Update, Delete, Get and List", action)}
+		}
+	}
+	if decision := s.text("decision"); !oneOfWords(decision, "Allow", "Deny") {
+		return usageError{fmt.Sprintf("-d (decision) is Allow or Deny, not %s", decision)}
+	}
 	var entries []codec.PolicyEntryInfo
 	for _, resource := range commaList(s.text("resources")) {
 		entries = append(entries, codec.PolicyEntryInfo{Resource: resource, Actions: commaList(s.text("actions")),
@@ -47,6 +57,11 @@ func putACL(s *session, done string, code int32) error {
 	return s.changeAuth(done, func() (*codec.Command, error) {
 		return withBody(request(code, "subject", a.Subject), a)
 	})
+}
+
+// oneOfWords compares as Java does, without case.
+func oneOfWords(word string, words ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, word) })
 }
 
 // deleteACL deletes rules. Apache: DeleteAclSubCommand.

@@ -51,6 +51,8 @@ func TestBadOptionsAreRefusedBeforeAnythingIsAsked(t *testing.T) {
 		{"no number", "sendMessage -t T -p x -i one", `-i (qid) wants a whole number, not "one"`},
 		{"a number too large", "sendMessage -t T -p x -i 4294967296", `-i (qid) wants a whole number, not "4294967296"`},
 		{"neither true nor false", "sendMessage -t T -p x -m yes", `-m (msgTraceEnable) is true or false, not "yes"`},
+		{"no action", "createAcl -b 127.0.0.1:1 -s User:a -r Topic:T -a pub,Fly -d Allow", "-a (actions) Fly is none of All, Pub, Sub, Create, Update, Delete, Get and List"},
+		{"no decision", "createAcl -b 127.0.0.1:1 -s User:a -r Topic:T -a Pub -d Maybe", "-d (decision) is Allow or Deny, not Maybe"},
 		{"a word", "sendMessage -t T -p x y", `sendMessage takes options only, and "y" is none`},
 		{"unknown format", "sendMessage -t T -p x -o xml", "--output xml: there are text and json"},
 		{"half a key", "sendMessage -t T -p x --accessKey me", "signing needs both --accessKey and --secretKey"},
