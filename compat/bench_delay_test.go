@@ -28,7 +28,7 @@ func BenchmarkDelays(b *testing.B) {
 	}
 	for _, kind := range kinds {
 		b.Run(string(kind), func(b *testing.B) {
-			tg, err := newTarget(kind, b.TempDir(), ForSpeed(), WithConf("brokerFastFailureEnable", "false"))
+			tg, err := newTarget(kind, b.TempDir(), ForSpeed(), WithConf("brokerFastFailureEnable", "false"), WithConf("sendThreadPoolQueueCapacity", "1000000"))
 			require.NoError(b, err)
 			defer tg.Close()
 			require.NoError(b, tg.start())
