@@ -402,9 +402,7 @@ func permanent(err error) error { return permanentError{err} }
 func poll(limit time.Duration, f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := f()
 		var stop permanentError
 		if err == nil || errors.As(err, &stop) {
@@ -413,7 +411,7 @@ func poll(limit time.Duration, f func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("after %v: %w", limit, err)
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }
