@@ -19,7 +19,7 @@ import (
 type bareServer struct {
 	epoll, listener int
 	conns           map[int]*bareConn
-	receiver        *bareConn // the last one: the next sender's
+	receivers       []*bareConn // since the last sender: the next one's
 	in, out         []byte
 	log             []byte // what bareBacklog answers with: pages of a file, as a commit log's
 	at              int
@@ -28,8 +28,9 @@ type bareServer struct {
 type bareConn struct {
 	fd int
 	bareHello
-	to  *bareConn // of a sender
-	got int       // bytes of a request that is not whole yet
+	to   []*bareConn // of a sender: who gets its messages, in turn
+	next int
+	got  int // bytes of a request that is not whole yet
 }
 
 const (
@@ -116,10 +117,12 @@ func (s *bareServer) turn(fd int) error {
 		if _, err := binary.Decode(in[:n], binary.BigEndian, &c.bareHello); err != nil {
 			return err
 		}
-		if c.Kind == bareReceive {
-			s.receiver = c
+		switch c.Kind {
+		case bareReceive:
+			s.receivers = append(s.receivers, c)
+		case bareSend:
+			c.to, s.receivers = s.receivers, nil
 		}
-		c.to = s.receiver
 		return nil
 	}
 	c.got += n
@@ -149,8 +152,21 @@ func (s *bareServer) answer(c *bareConn, whole int) error {
 		if err := writeAll(c.fd, s.out[:whole*int(c.Answer)]); err != nil {
 			return err
 		}
-		return writeAll(c.to.fd, s.out[:whole*int(c.to.Answer)])
+		return s.pass(c, whole)
 	}
+	return nil
+}
+
+// pass writes so many messages of a sender to its receivers, once to each.
+func (s *bareServer) pass(c *bareConn, whole int) error {
+	for i := range min(whole, len(c.to)) {
+		to := c.to[(c.next+i)%len(c.to)]
+		n := (whole - i + len(c.to) - 1) / len(c.to)
+		if err := writeAll(to.fd, s.out[:n*int(to.Answer)]); err != nil {
+			return err
+		}
+	}
+	c.next += whole
 	return nil
 }
 

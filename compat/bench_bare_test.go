@@ -55,8 +55,8 @@ var bareCells = []bareCell{
 	{"send-1KiB-2000x1", bareWindows(2000, 1, bareHello{bareEcho, bareMessage, bareAck}, 1)},
 	{"backlog-128B-4", bareWindows(4, 2, bareHello{bareBacklog, barePull, bareBatch * (bareRecord - 1024 + 128)}, bareBatch)},
 	{"backlog-1KiB-4", bareWindows(4, 2, bareHello{bareBacklog, barePull, bareBatch * bareRecord}, bareBatch)},
-	{"e2e-1KiB-at-5000", bareRelay(5000)},
-	{"e2e-1KiB-at-20000", bareRelay(20000)},
+	{"e2e-1KiB-at-5000", bareRelay(5000, 4, 1, 50*time.Microsecond)},
+	{"e2e-1KiB-at-20000", bareRelay(20000, 4, 1, 50*time.Microsecond)},
 }
 
 // BenchmarkBare puts the traffic of BenchmarkCompare on a server that does nothing with it: what it takes is the kernel's, the
@@ -169,81 +169,115 @@ func bareWindow(conn *net.TCPConn, until time.Time, window int, hello bareHello,
 	}
 }
 
-// bareRelay sends at a rate on four connections, and times the arrival of each message at another, which then asks for the next.
-func bareRelay(rate int) func(string, time.Duration) (*bareResult, error) {
-	const pairs = 4
+// bareRelay sends at a rate on some connections, each to receivers of its own, and times the arrival of each message, after which its
+// receiver asks for the next. A sender writes what is due, and then rests until the next is due or for the pause if that is longer.
+// The time of a message begins when it is due, or with a pause longer than the interval when it is written.
+func bareRelay(rate, senders, receivers int, pause time.Duration) func(string, time.Duration) (*bareResult, error) {
 	return func(addr string, lasts time.Duration) (*bareResult, error) {
-		results, errs := make([]bareResult, pairs), make([]error, pairs)
-		var wg sync.WaitGroup
-		start := time.Now().Add(10 * time.Millisecond)
-		interval := time.Second * pairs / time.Duration(rate)
-		for i := range pairs {
-			p := &barePair{due: make(chan time.Time, rate), result: &results[i]}
-			if err := p.dial(addr); err != nil {
+		flows, errs := make([]*bareFlow, senders), make([]error, senders)
+		for i := range flows {
+			flows[i] = &bareFlow{interval: time.Second * time.Duration(senders) / time.Duration(rate), pause: pause}
+			defer flows[i].close()
+			if err := flows[i].dial(addr, receivers, rate); err != nil {
 				return nil, err
 			}
-			wg.Go(func() { errs[i] = p.run(start.Add(interval*time.Duration(i)/pairs), start.Add(lasts), interval) })
+		}
+		var wg sync.WaitGroup
+		start := time.Now().Add(10 * time.Millisecond)
+		for i, f := range flows {
+			wg.Go(func() {
+				errs[i] = f.run(start.Add(f.interval*time.Duration(i)/time.Duration(senders)), start.Add(lasts))
+			})
 		}
 		wg.Wait()
 		all := new(bareResult)
-		for _, r := range results {
-			all.messages += r.messages
-			all.ms = append(all.ms, r.ms...)
+		for _, f := range flows {
+			for _, r := range f.receivers {
+				all.messages += int64(len(r.ms))
+				all.ms = append(all.ms, r.ms...)
+			}
 		}
 		return all, errors.Join(errs...)
 	}
 }
 
-// barePair is a sender and its receiver.
-type barePair struct {
-	sender, receiver *net.TCPConn
-	due              chan time.Time // when the messages under way were due
-	result           *bareResult
+// bareFlow is a sender and its receivers, which get its messages in turn.
+type bareFlow struct {
+	interval, pause time.Duration
+	sender          *net.TCPConn
+	receivers       []*bareReceiver
 }
 
-func (p *barePair) dial(addr string) (err error) {
-	if p.receiver, err = dialBare(addr, bareHello{bareReceive, barePull, barePulled}); err != nil {
-		return err
+type bareReceiver struct {
+	conn *net.TCPConn
+	from chan time.Time // of the messages under way: when their time began
+	ms   []float64
+}
+
+func (f *bareFlow) dial(addr string, receivers, mostUnderWay int) (err error) {
+	for range receivers {
+		r := &bareReceiver{from: make(chan time.Time, mostUnderWay)}
+		if r.conn, err = dialBare(addr, bareHello{bareReceive, barePull, barePulled}); err != nil {
+			return err
+		}
+		f.receivers = append(f.receivers, r)
 	}
-	p.sender, err = dialBare(addr, bareHello{bareSend, bareMessage, bareAck})
+	f.sender, err = dialBare(addr, bareHello{bareSend, bareMessage, bareAck})
 	return err
 }
 
-func (p *barePair) run(due, until time.Time, interval time.Duration) error {
-	defer p.sender.Close()
-	defer p.receiver.Close()
-	received := make(chan error, 1)
-	go func() { received <- p.receive() }()
-	go func() { _, _ = io.Copy(io.Discard, p.sender) }() // what was sent is acknowledged
+func (f *bareFlow) close() {
+	if f.sender != nil {
+		_ = f.sender.Close()
+	}
+	for _, r := range f.receivers {
+		_ = r.conn.Close()
+	}
+}
+
+func (f *bareFlow) run(due, until time.Time) error {
+	received := make(chan error, len(f.receivers))
+	for _, r := range f.receivers {
+		go func() { received <- r.receive() }()
+	}
+	go func() { _, _ = io.Copy(io.Discard, f.sender) }() // what was sent is acknowledged
 	message := make([]byte, bareMessage)
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
-	for due.Before(until) {
+	for sent := 0; due.Before(until); {
 		<-timer.C
 		n := 0
-		for now := time.Now(); !due.After(now); due = due.Add(interval) {
-			p.due <- due
+		for now := time.Now(); !due.After(now); due = due.Add(f.interval) {
+			at := due
+			if f.pause > f.interval {
+				at = now // it gathers on purpose
+			}
+			f.receivers[sent%len(f.receivers)].from <- at
+			sent++
 			n++
 		}
-		if _, err := p.sender.Write(slices.Repeat(message, n)); err != nil {
+		if _, err := f.sender.Write(slices.Repeat(message, n)); err != nil {
 			return err
 		}
-		timer.Reset(max(time.Until(due), 50*time.Microsecond))
+		timer.Reset(max(time.Until(due), f.pause))
 	}
-	close(p.due)
-	return <-received
+	var errs []error
+	for _, r := range f.receivers {
+		close(r.from)
+		errs = append(errs, <-received)
+	}
+	return errors.Join(errs...)
 }
 
 // receive reads until all that were due have come.
-func (p *barePair) receive() error {
+func (r *bareReceiver) receive() error {
 	in, ask := make([]byte, barePulled), make([]byte, barePull)
-	for due := range p.due {
-		if _, err := io.ReadFull(p.receiver, in); err != nil {
+	for from := range r.from {
+		if _, err := io.ReadFull(r.conn, in); err != nil {
 			return err
 		}
-		p.result.ms = append(p.result.ms, float64(time.Since(due))/1e6)
-		p.result.messages++
-		if _, err := p.receiver.Write(ask); err != nil {
+		r.ms = append(r.ms, float64(time.Since(from))/1e6)
+		if _, err := r.conn.Write(ask); err != nil {
 			return err
 		}
 	}

@@ -72,7 +72,7 @@ func BenchmarkSemantics(b *testing.B) {
 			})
 		}
 	}
-	bare := bareCell{"wake-at-5000/bare", bareRelay(wakeRate)}
+	bare := bareCell{"wake-at-5000/bare", bareRelay(wakeRate, 1, benchQueues, time.Millisecond)}
 	b.Run(bare.name, func(b *testing.B) {
 		for b.Loop() {
 			bare.measure(b)
@@ -111,8 +111,12 @@ func (cell *benchCell) measure(b *testing.B, kind Kind) {
 	require.NoError(b, err)
 	mineAfter, err := cpuTime(os.Getpid())
 	require.NoError(b, err)
-	require.Positive(b, done)
 	b.ReportMetric(0, "ns/op")
+	if done == 0 {
+		require.NotEqual(b, Apogee, kind, "nothing was done")
+		b.Log("nothing came in time")
+		return
+	}
 	b.ReportMetric(float64(done)/took.Seconds(), "msg/s")
 	b.ReportMetric(float64((after-before).Microseconds())/float64(done), "cpu-us/msg")
 	b.ReportMetric((after-before).Seconds()/took.Seconds(), "core")

@@ -20,7 +20,8 @@ import (
 
 // BenchmarkCompare runs `apogee bench` against our server and Apache's, in turn, and writes the medians of all rounds as a table,
 // plots and JSON into APOGEE_COMPARE_DIR. APOGEE_BENCH_ROUNDS (3) and APOGEE_BENCH_SECONDS (5) are its length: about 18 minutes a
-// round; APOGEE_BENCH_GROUPS, a regular expression, picks groups by name. Each round starts both servers afresh on empty stores,
+// round; APOGEE_BENCH_GROUPS, a regular expression, picks groups by name, and with APOGEE_BENCH_ADD the rounds are added to those that the
+// directory has. Each round starts both servers afresh on empty stores,
 // Apache's first in every second one; the server is held to core 0, the load to the others, and is warmed up by both kinds of work
 // first, so that the JVM has compiled what it will compile. A round in which an acknowledged message is missing fails.
 func BenchmarkCompare(b *testing.B) {
@@ -36,6 +37,9 @@ func BenchmarkCompare(b *testing.B) {
 	only, err := regexp.Compile(os.Getenv("APOGEE_BENCH_GROUPS"))
 	require.NoError(b, err)
 	all := newComparison()
+	if os.Getenv("APOGEE_BENCH_ADD") != "" {
+		require.NoError(b, all.load(dir))
+	}
 	for round := range rounds {
 		for _, group := range compareGroups {
 			if !only.MatchString(group.name) {
@@ -91,11 +95,12 @@ var compareGroups = []compareGroup{
 		{"end to end at 20,000/s, 1 KiB", []string{"e2e", "--rate", "20000", "--connections", "4"}},
 		{"end to end at half of what it can send, 1 KiB", []string{"e2e", "--rate", halfRate, "--connections", "4"}},
 	}},
+	// The files of new queues are made in the warm-up.
 	{name: "topics", conf: map[string]string{"flushDiskType": "ASYNC_FLUSH"}, cells: []compareCell{
-		{"1 topic x 8 queues", []string{"produce", "--topics", "1"}},
-		{"64 topics x 8 queues", []string{"produce", "--topics", "64"}},
-		{"256 topics x 8 queues", []string{"produce", "--topics", "256"}},
-		{"1,024 topics x 8 queues", []string{"produce", "--topics", "1024"}},
+		{"1 topic x 8 queues", []string{"produce", "--topics", "1", "--warmup", "8s"}},
+		{"64 topics x 8 queues", []string{"produce", "--topics", "64", "--warmup", "8s"}},
+		{"256 topics x 8 queues", []string{"produce", "--topics", "256", "--warmup", "8s"}},
+		{"1,024 topics x 8 queues", []string{"produce", "--topics", "1024", "--warmup", "8s"}},
 	}},
 	// Apache's server maps the files of all its queues: 80,000 are more than the 65,530 mappings of a process, and it ends.
 	{name: "10,000 topics", conf: map[string]string{"flushDiskType": "ASYNC_FLUSH"}, ours: true, cells: []compareCell{

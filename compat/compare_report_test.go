@@ -39,16 +39,38 @@ func (c *comparison) median(key string, kind Kind) (float64, bool) {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
 }
 
+// comparisonLine is what compare.json has of a cell.
+type comparisonLine struct {
+	Cell, Metric   string
+	Apache, Apogee []float64
+}
+
+// load adds what an earlier run wrote.
+func (c *comparison) load(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "compare.json"))
+	if err != nil {
+		return err
+	}
+	var lines []comparisonLine
+	if err := json.Unmarshal(b, &lines); err != nil {
+		return err
+	}
+	for _, l := range lines {
+		for kind, list := range map[Kind][]float64{Apache: l.Apache, Apogee: l.Apogee} {
+			for _, v := range list {
+				c.add(l.Cell, kind, l.Metric, v)
+			}
+		}
+	}
+	return nil
+}
+
 // write makes compare.md, compare.json and the plots.
 func (c *comparison) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	type line struct {
-		Cell, Metric   string
-		Apache, Apogee []float64
-	}
-	var lines []line
+	var lines []comparisonLine
 	var md strings.Builder
 	md.WriteString("| what | | Apache RocketMQ | Apogee | ratio | spread: Apache, Apogee |\n|---|---|---:|---:|---:|---:|\n")
 	last := ""
@@ -58,7 +80,7 @@ func (c *comparison) write(dir string) error {
 		if strings.HasPrefix(metric, "send p") && strings.Contains(cell, " x 32") {
 			continue // in a full window latency is the window divided by the throughput and says no more than that
 		}
-		lines = append(lines, line{cell, metric, v[Apache], v[Apogee]})
+		lines = append(lines, comparisonLine{cell, metric, v[Apache], v[Apogee]})
 		theirs, there := c.median(key, Apache)
 		ours, here := c.median(key, Apogee)
 		name := cell
@@ -138,4 +160,8 @@ func TestComparisonIsWritten(t *testing.T) {
 			XMLName xml.Name `xml:"svg"`
 		})), p.file)
 	}
+	again := newComparison()
+	require.NoError(t, again.load(dir))
+	require.Equal(t, c.seen, again.seen)
+	require.Equal(t, c.order, again.order)
 }
