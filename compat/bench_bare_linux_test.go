@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -190,12 +188,12 @@ func writeAll(fd int, b []byte) error {
 func bareCommand(dir string) *exec.Cmd {
 	args := []string{os.Args[0]}
 	if path, err := exec.LookPath("taskset"); err == nil {
-		args = append([]string{path, "-c", strconv.Itoa(0)}, args...)
+		args = append([]string{path, "-c", "0"}, args...)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), bareEnv+"=1")
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = childAttr()
 	return cmd
 }

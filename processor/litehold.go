@@ -53,17 +53,6 @@ func newLiteHold(l *lites) liteHold {
 	}}}
 }
 
-// keep copies the header of a request whose bytes are about to die.
-func (pp *parkedLite) keep(h *codec.PopLiteHeader) {
-	pp.h = *h
-	pp.names = append(append(append(append(pp.names[:0], h.ClientID...), h.Group...), h.Topic...), h.AttemptID...)
-	rest := pp.names
-	for _, field := range [...]*[]byte{&pp.h.ClientID, &pp.h.Group, &pp.h.Topic, &pp.h.AttemptID} {
-		n := len(*field)
-		*field, rest = rest[:n:n], rest[n:]
-	}
-}
-
 // recycle makes the memory of a pop that is in no list free for another.
 func (h *liteHold) recycle(pp *parkedLite) {
 	pp.names = boundNames(pp.names)
@@ -98,7 +87,8 @@ func (h *liteHold) park(req *remoting.Request, head *codec.PopLiteHeader) int32 
 	}
 	pp := h.free.Get().(*parkedLite)
 	pp.client, pp.conn, pp.dueMs = c, req.Conn, dueMs
-	pp.keep(head)
+	pp.h = *head
+	pp.names = keepNames(pp.names, &pp.h.ClientID, &pp.h.Group, &pp.h.Topic, &pp.h.AttemptID)
 	req.ParkIn(&pp.reply)
 	h.register(pp)
 	return codec.Success

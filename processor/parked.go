@@ -34,12 +34,7 @@ type parkedPull struct {
 // keep copies the header of a request whose bytes are about to die.
 func (pp *parkedPull) keep(h *codec.PullHeader) {
 	pp.h = *h
-	pp.names = append(append(append(append(pp.names[:0], h.Group...), h.Topic...), h.Subscription...), h.ExpressionType...)
-	rest := pp.names
-	for _, field := range [...]*[]byte{&pp.h.Group, &pp.h.Topic, &pp.h.Subscription, &pp.h.ExpressionType} {
-		n := len(*field)
-		*field, rest = rest[:n:n], rest[n:]
-	}
+	pp.names = keepNames(pp.names, &pp.h.Group, &pp.h.Topic, &pp.h.Subscription, &pp.h.ExpressionType)
 	pp.h.ProxyForwardClientID = nil
 }
 

@@ -50,15 +50,22 @@ func (h *popHold) recycle(pp *parkedPop) {
 	h.free.Put(pp)
 }
 
-// keepNames moves the names of a header, whose bytes are about to die, into dst.
-func keepNames(dst []byte, h *codec.PopHeader) []byte {
-	dst = append(append(append(append(append(dst[:0], h.Group...), h.Topic...), h.Expression...), h.ExpressionType...), h.AttemptID...)
+// keepNames moves the names of a header, whose bytes are about to die, into dst, and lets the header have them there.
+func keepNames(dst []byte, names ...*[]byte) []byte {
+	dst = dst[:0]
+	for _, name := range names {
+		dst = append(dst, *name...)
+	}
 	rest := dst
-	for _, field := range [...]*[]byte{&h.Group, &h.Topic, &h.Expression, &h.ExpressionType, &h.AttemptID} {
-		n := len(*field)
-		*field, rest = rest[:n:n], rest[n:]
+	for _, name := range names {
+		n := len(*name)
+		*name, rest = rest[:n:n], rest[n:]
 	}
 	return dst
+}
+
+func keepPopNames(dst []byte, h *codec.PopHeader) []byte {
+	return keepNames(dst, &h.Group, &h.Topic, &h.Expression, &h.ExpressionType, &h.AttemptID)
 }
 
 // wants reports whether an arrival passes the pop's filter as far as its tag tells.

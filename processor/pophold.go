@@ -115,7 +115,7 @@ func (h *popHold) parkHeader(req *remoting.Request, head *codec.PopHeader, notif
 	}
 	pp := h.free.Get().(*parkedPop)
 	pp.h, pp.notify, pp.filter, pp.sql, pp.conn, pp.dueMs = *head, notify, filter, sql, req.Conn, dueMs
-	pp.names = keepNames(pp.names, &pp.h)
+	pp.names = keepPopNames(pp.names, &pp.h)
 	code := h.register(pp, req, live.PopPollingSize)
 	if code != codec.Success {
 		h.recycle(pp)
@@ -427,7 +427,7 @@ func (h *popHold) again(pp *parkedPop) {
 	p := h.pp.p
 	c := h.pp.calls.Get().(*popCall)
 	c.h = pp.h
-	c.names = keepNames(c.names, &c.h) // pp may be another's before c is done
+	c.names = keepPopNames(c.names, &c.h) // pp may be another's before c is done
 	topic, err := p.popTopic(pp.h.Group, pp.h.Topic, pp.h.QueueID, pp.conn)
 	c.topic = topic
 	if err == nil {
