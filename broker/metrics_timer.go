@@ -21,7 +21,7 @@ func (m *metrics) timer(s series) {
 	s.gauge("rocketmq_timer_enqueue_lag", float64(st.OffsetBehind), "local", "disk")
 	s.gauge("rocketmq_timer_enqueue_latency_milliseconds", float64(queued.Milliseconds()), "local", "disk")
 	s.gauge("rocketmq_timer_dequeue_lag", float64(st.Waiting), "local", "disk")
-	s.gauge("rocketmq_timer_dequeue_latency_milliseconds", float64(int64(st.ReadBehind.Seconds())), "local", "disk")
+	s.gauge("rocketmq_timer_dequeue_latency_milliseconds", float64(st.SecondsBehind()), "local", "disk")
 	for i, count := range t.Spread() {
 		bound := strconv.FormatInt(int64(store.TimerBounds[i].Seconds()), 10)
 		s.gauge("rocketmq_timer_message_snapshot", float64(count), "local", "disk", bound)

@@ -104,7 +104,7 @@ func (p *Processor) addTimer(table map[string]string) {
 	if p.opts.Timer != nil {
 		st = p.opts.Timer.Status()
 	}
-	table["timerReadBehind"] = strconv.FormatInt(int64(st.ReadBehind.Seconds()), 10)
+	table["timerReadBehind"] = strconv.FormatInt(st.SecondsBehind(), 10)
 	table["timerOffsetBehind"] = strconv.FormatInt(st.OffsetBehind, 10)
 	table["timerCongestNum"] = strconv.FormatInt(st.Waiting, 10)
 	table["timerEnqueueTps"] = describeDouble(st.EnqueuePerSecond)

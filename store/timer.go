@@ -176,6 +176,16 @@ type TimerStatus struct {
 	Waiting int64
 	// EnqueuePerSecond and DequeuePerSecond were measured over the last seconds.
 	EnqueuePerSecond, DequeuePerSecond float64
+
+	rest time.Duration // how far behind a timer may be that has caught up: a nap, and the slot that is not over
+}
+
+// SecondsBehind is ReadBehind in whole seconds, 0 while the timer has caught up. Apache: TimerMessageStore.getDequeueBehind.
+func (st TimerStatus) SecondsBehind() int64 {
+	if st.ReadBehind < st.rest {
+		return 0
+	}
+	return int64(st.ReadBehind.Seconds())
 }
 
 // OpenTimer reads what waits from the timer's files in the directory of s, and mends them.
@@ -276,6 +286,7 @@ func (t *Timer) Status() TimerStatus {
 		OffsetBehind:     max(0, t.store.MaxQueueOffset(TopicWheelTimer, 0)-st.QueueOffset),
 		Waiting:          t.waiting(st.ReadMs),
 		EnqueuePerSecond: enqueued, DequeuePerSecond: dequeued,
+		rest: maxNap + t.opts.Precision,
 	}
 }
 

@@ -389,3 +389,19 @@ func TestTimerSleepsWhenThereIsNothingToDo(t *testing.T) {
 	require.Zero(t, napUntil(now, now))
 	require.Zero(t, napUntil(now-5, now))
 }
+
+// A timer that has delivered all that is due is not behind until it looks again, a nap later at most.
+func TestTimerThatRestsIsNotBehind(t *testing.T) {
+	t.Parallel()
+	ts := openTimerStore(t, TimerOptions{})
+	ts.send(t, "T", "x", timerBegin+2000)
+	for i := range 12 {
+		ts.work(t)
+		ts.nowMs.Add(maxNap.Milliseconds())
+		require.Zero(t, ts.timer.Status().SecondsBehind(), "look %d", i)
+		ts.nowMs.Add(100) // another place in the slot
+	}
+	ts.work(t)
+	ts.nowMs.Add(5000)
+	require.GreaterOrEqual(t, ts.timer.Status().SecondsBehind(), int64(4))
+}
