@@ -402,7 +402,7 @@ func permanent(err error) error { return permanentError{err} }
 func poll(limit time.Duration, f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := 2 * time.Millisecond; ; pause = min(pause+pause/8, 50*time.Millisecond) {
 		err := f()
 		var stop permanentError
 		if err == nil || errors.As(err, &stop) {

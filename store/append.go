@@ -119,6 +119,8 @@ func (s *Store) put(m *Message, r *PutResult) error {
 	if done {
 		return err
 	}
+	// Among many queues this one is in no cache of the processor. It comes while the record is prepared.
+	q := s.queues.find(m.Topic, m.QueueID)
 	rec := &r.record
 	props = s.encode(rec, m, props)
 	inner := m.SysFlag&codec.SysInnerBatch != 0
@@ -137,9 +139,10 @@ func (s *Store) put(m *Message, r *PutResult) error {
 	if err := s.checkRecord(rec, room); err != nil {
 		return err
 	}
-	q, err := s.queueFor(m)
-	if err != nil {
-		return err
+	if q == nil {
+		if q, err = s.newQueueFor(m); err != nil {
+			return err
+		}
 	}
 	if inner && !q.isBatch() {
 		return fmt.Errorf("%w: inner batch for topic %s, whose queue.type is not BatchCQ", ErrIllegal, m.Topic)
@@ -385,6 +388,10 @@ func (s *Store) queueFor(m *Message) (*queue, error) {
 	if q := s.queues.find(m.Topic, m.QueueID); q != nil {
 		return q, nil
 	}
+	return s.newQueueFor(m)
+}
+
+func (s *Store) newQueueFor(m *Message) (*queue, error) {
 	if err := checkTopic(m.Topic); err != nil {
 		return nil, err
 	}

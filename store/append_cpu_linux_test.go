@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"runtime/metrics"
 	"slices"
@@ -134,6 +135,65 @@ func benchAppend(b *testing.B, size int) {
 	b.ReportMetric(float64(len(records[0]))/plain, "copy-GB/s")
 	b.ReportMetric(plain/put, "of-copy")
 	b.ReportMetric(float64(waits), "waits")
+}
+
+// BenchmarkManyQueues puts to 8 queues and to 8,192 of 1,024 topics in turn, a piece each, on one store. It prints the processor time
+// of a message on the appending thread, and of the whole process, in which the dispatcher's, the feeder's and the flusher's are.
+func BenchmarkManyQueues(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	o := benchOptions(b)
+	s := openTestStore(b, o)
+	const topics, ids, piece = 1024, 8, 8192
+	type place struct {
+		topic string
+		id    int32
+	}
+	var all [topics * ids]place
+	for i := range all {
+		all[i] = place{fmt.Sprintf("apogee-bench-%04d", i/ids), int32(i % ids)}
+	}
+	few := slices.Clone(all[:ids])
+	rnd := rand.New(rand.NewPCG(1, 2))
+	rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	m := benchMessage(1024)
+	var r PutResult
+	var waits float64
+	put := func(list []place) (thread, process time.Duration) {
+		wasProcess, was := processCPU(b), threadCPU(b)
+		for i := range piece {
+			to := &list[i%len(list)]
+			m.Topic, m.QueueID = to.topic, to.id
+			if s.Put(m, &r) != nil {
+				waits++
+				require.NoError(b, s.PutWait(m, &r))
+			}
+		}
+		thread = threadCPU(b) - was
+		require.Eventually(b, func() bool { return s.Dispatched() == s.Written() }, time.Minute, time.Millisecond)
+		return thread / piece, (processCPU(b) - wasProcess) / piece
+	}
+	put(all[:]) // makes the queues' files
+	var times [4][]time.Duration
+	b.ResetTimer()
+	for done := 0; done < b.N; done += 2 * piece {
+		for i, list := range [][]place{few, all[:]} {
+			thread, process := put(list)
+			times[i], times[2+i] = append(times[i], thread), append(times[2+i], process)
+		}
+	}
+	b.StopTimer()
+	for i, name := range []string{"append-8-ns", "append-8192-ns", "process-8-ns", "process-8192-ns"} {
+		slices.Sort(times[i])
+		b.ReportMetric(float64(times[i][len(times[i])/2]), name)
+	}
+	b.ReportMetric(waits, "waits")
+}
+
+func processCPU(b *testing.B) time.Duration {
+	var u unix.Rusage
+	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkAppendParallel puts from many goroutines at once, each to a queue of its own; run it with -cpu 1,2. "lock-wait-ns" is what

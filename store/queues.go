@@ -10,8 +10,9 @@ import (
 	"unsafe"
 )
 
-// queueShards keeps a copy-on-write small: 100,000 queues are 100 a shard.
-const queueShards = 1024
+// queueShards keeps a copy-on-write small: 100,000 queues are 400 a shard. There are not more, so that the shards themselves stay in the
+// processor's caches.
+const queueShards = 256
 
 // queues holds the consume queues by topic and queue id. Apache: ConsumeQueueStore.
 type queues struct {
