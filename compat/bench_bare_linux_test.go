@@ -19,8 +19,10 @@ type bareServer struct {
 	conns           map[int]*bareConn
 	receivers       []*bareConn // since the last sender: the next one's
 	in, out         []byte
-	log             []byte // what bareBacklog answers with: pages of a file, as a commit log's
+	file            int
+	log             []byte // its pages, as a commit log's: what bareBacklog answers with, and where bareFlush writes
 	at              int
+	unflushed       []*bareConn // with requests of this turn
 }
 
 type bareConn struct {
@@ -29,6 +31,7 @@ type bareConn struct {
 	to   []*bareConn // of a sender: who gets its messages, in turn
 	next int
 	got  int // bytes of a request that is not whole yet
+	owed int // answers once the file is flushed
 }
 
 const (
@@ -48,11 +51,15 @@ func serveBare() error {
 	if err := f.Truncate(bareLogBytes); err != nil {
 		return err
 	}
-	if s.log, err = unix.Mmap(int(f.Fd()), 0, bareLogBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	s.file = int(f.Fd())
+	if s.log, err = unix.Mmap(s.file, 0, bareLogBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return err
 	}
 	for i := 0; i < bareLogBytes; i += os.Getpagesize() {
 		s.log[i] = 1
+	}
+	if err := f.Sync(); err != nil {
+		return err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -80,6 +87,9 @@ func serveBare() error {
 			if err := s.turn(int(events[i].Fd)); err != nil {
 				return err
 			}
+		}
+		if err := s.flush(); err != nil {
+			return err
 		}
 	}
 }
@@ -146,12 +156,36 @@ func (s *bareServer) answer(c *bareConn, whole int) error {
 			}
 			s.at += int(c.Answer)
 		}
+	case bareFlush:
+		if s.at+len(s.in) > len(s.log) {
+			s.at = 0
+		}
+		s.at += copy(s.log[s.at:], s.in[:whole*int(c.Request)])
+		c.owed = whole
+		s.unflushed = append(s.unflushed, c)
 	case bareSend:
 		if err := writeAll(c.fd, s.out[:whole*int(c.Answer)]); err != nil {
 			return err
 		}
 		return s.pass(c, whole)
 	}
+	return nil
+}
+
+// flush has what was written in this turn of the loop on disk, and answers.
+func (s *bareServer) flush() error {
+	if len(s.unflushed) == 0 {
+		return nil
+	}
+	if err := unix.Fdatasync(s.file); err != nil {
+		return err
+	}
+	for _, c := range s.unflushed {
+		if err := writeAll(c.fd, s.out[:c.owed*int(c.Answer)]); err != nil {
+			return err
+		}
+	}
+	s.unflushed = s.unflushed[:0]
 	return nil
 }
 

@@ -27,6 +27,7 @@ const (
 	bareBacklog            // each is answered from the pages of a file
 	bareSend               // each is answered, and has an answer go to a receiver, too
 	bareReceive            // requests are read and forgotten
+	bareFlush              // each is written to a file, and answered when it is on disk
 )
 
 // Bytes of `apogee bench`'s requests and answers for a message with a body of 1 KiB, within a few percent.
@@ -55,6 +56,8 @@ var bareCells = []bareCell{
 	{"send-1KiB-2000x1", bareWindows(2000, 1, bareHello{bareEcho, bareMessage, bareAck}, 1)},
 	{"backlog-128B-4", bareWindows(4, 2, bareHello{bareBacklog, barePull, bareBatch * (bareRecord - 1024 + 128)}, bareBatch)},
 	{"backlog-1KiB-4", bareWindows(4, 2, bareHello{bareBacklog, barePull, bareBatch * bareRecord}, bareBatch)},
+	{"sync-1KiB-64x1", bareWindows(64, 1, bareHello{bareFlush, bareMessage, bareAck}, 1)},
+	{"sync-1KiB-1x1", bareWindows(1, 1, bareHello{bareFlush, bareMessage, bareAck}, 1)},
 	{"e2e-1KiB-at-5000", bareRelay(5000, 4, 1, 50*time.Microsecond)},
 	{"e2e-1KiB-at-20000", bareRelay(20000, 4, 1, 50*time.Microsecond)},
 }
