@@ -17,6 +17,8 @@ import (
 type comparison struct {
 	order []string // "cell\tmetric"
 	seen  map[string]map[Kind][]float64
+
+	filler string // of fillMemory, "" before the first one
 }
 
 func newComparison() *comparison { return &comparison{seen: map[string]map[Kind][]float64{}} }
