@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -68,12 +69,57 @@ func TestAppendPropertiesWithout(t *testing.T) {
 	require.Equal(t, "x", string(AppendPropertiesWithout([]byte("x"), []byte(strings.Repeat("\x02", 9)))))
 }
 
-func BenchmarkProperty(b *testing.B) {
-	var props []byte
+// The walk finds the pairs that a split at the separators has, wherever in a text they lie.
+func TestPropertyIter(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	words := []string{"UNIQ_KEY", "KEYS", "T", "K", "a", "", "\x00", "\x03", "\x01", "\x02", "\x01\x02", "\x81\x82", "\xff\x80", "value of a key"}
+	for range 20000 {
+		var props []byte
+		for range rnd.IntN(12) {
+			props = append(props, words[rnd.IntN(len(words))]...)
+			if rnd.IntN(2) == 0 {
+				props = append(props, byte(1+rnd.IntN(2)))
+			}
+		}
+		var want, got [][2]string
+		for pair := range strings.SplitSeq(string(props), "\x02") {
+			if key, value, _ := strings.Cut(pair, "\x01"); key != "" && value != "" {
+				want = append(want, [2]string{key, value})
+			}
+		}
+		for it := NewPropertyIter(props); it.Next(); {
+			got = append(got, [2]string{string(it.Key), string(it.Value)})
+		}
+		require.Equal(t, want, got, "%q", props)
+	}
+}
+
+// benchProperties are what a client's message has when it is stored.
+func benchProperties() (props []byte) {
 	for _, kv := range [][2]string{{PropUniqKey, "C000020267114E0E2F2A675FA9160000"}, {PropCluster, "DefaultCluster"},
 		{PropMsgRegion, "DefaultRegion"}, {PropTraceOn, "true"}, {PropTags, "TagA"}, {PropWait, "true"}} {
 		props = AppendProperty(props, kv[0], kv[1])
 	}
+	return props
+}
+
+func BenchmarkPropertyIter(b *testing.B) {
+	props := benchProperties()
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for it := NewPropertyIter(props); it.Next(); {
+			n++
+		}
+		if n != 6 {
+			b.Fatal(n)
+		}
+	}
+}
+
+func BenchmarkProperty(b *testing.B) {
+	props := benchProperties()
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok := Property(props, PropTags); !ok {

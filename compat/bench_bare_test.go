@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/apogee-mq/apogee/cmd/bench"
 )
 
 // bareEnv has the test program be a bare server.
@@ -245,10 +247,13 @@ func (f *bareFlow) run(due, until time.Time) error {
 	}
 	go func() { _, _ = io.Copy(io.Discard, f.sender) }() // what was sent is acknowledged
 	message := make([]byte, bareMessage)
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
+	alarm, err := bench.NewAlarm(time.Until(due))
+	if err != nil {
+		return err
+	}
+	defer alarm.Stop()
 	for sent := 0; due.Before(until); {
-		<-timer.C
+		<-alarm.C
 		n := 0
 		for now := time.Now(); !due.After(now); due = due.Add(f.interval) {
 			at := due
@@ -262,7 +267,9 @@ func (f *bareFlow) run(due, until time.Time) error {
 		if _, err := f.sender.Write(slices.Repeat(message, n)); err != nil {
 			return err
 		}
-		timer.Reset(max(time.Until(due), f.pause))
+		if err := alarm.Reset(max(time.Until(due), f.pause)); err != nil {
+			return err
+		}
 	}
 	var errs []error
 	for _, r := range f.receivers {

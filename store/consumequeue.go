@@ -93,6 +93,7 @@ type queue struct {
 	end     int64    // position after the last entry
 	maxPhys int64    // physical offset after the last entry's record
 	late    *lateRun // not in its file yet, nil for none
+	hot     bool     // the next run is to be a long one
 
 	arrival Arrival // of the dispatcher's batch; belongs to the dispatcher
 	touched bool    // arrival is in use

@@ -100,6 +100,40 @@ func TestKeptEntriesAreBounded(t *testing.T) {
 	require.Empty(t, s.queues.cache.files)
 }
 
+// A queue that gets many entries at once is written a block of its file at a time, as long as that is so.
+func TestHotQueueKeepsABlock(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.QueueFlushInterval = time.Hour
+	s := openTestStore(t, o)
+	const short, block = keptRunBytes / entryBytes, 4096/entryBytes + 1
+	q := s.queues.findOrCreate("T", 0)
+	at := int64(0)
+	put := func(n int, ms int64) {
+		for range n {
+			require.NoError(t, q.put(entry{physOffset: 1000 * at, size: 1000, count: 1, queueOffset: at, storeMs: ms}))
+			at++
+		}
+	}
+	put(1, 1000) // makes the file
+	put(short-1, 1000)
+	require.Equal(t, 1, onDisk(t, s, "T"))
+	put(1, 1000+hotRunMs-1)
+	require.Equal(t, 1+short, onDisk(t, s, "T"))
+	put(block-short-2, 2000)
+	require.Equal(t, 1+short, onDisk(t, s, "T"), "up to the end of the block")
+	require.EqualValues(t, 1, s.queues.keptHot.Load())
+	put(1, 3000) // lies in two blocks
+	require.Equal(t, block, onDisk(t, s, "T"))
+	require.Zero(t, s.queues.keptHot.Load())
+	put(short, 4000)
+	require.Equal(t, block+short, onDisk(t, s, "T"), "it took a second: a short run again")
+	s.queues.keptHot.Store(hotRuns)
+	put(short, 4000)
+	require.Equal(t, block+2*short, onDisk(t, s, "T"), "there are enough long runs")
+	require.EqualValues(t, hotRuns, s.queues.keptHot.Load())
+}
+
 // A disk that is full when a queue needs its next block holds up the dispatcher, and nothing is lost.
 func TestKeptEntriesMeetAFullDisk(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"sync"
 )
 
 // lateRun are entries, one behind the other, for a file that is not mapped, and that are not in it yet: recovery has found them, or
@@ -28,6 +29,11 @@ const (
 	keptRuns      = 16384
 	smallRunBytes = 160
 	smallRuns     = 131072
+	// A queue that had hotEntries or more within hotRunMs has a run up to the next block of its file: 8 MB in all.
+	hotRunMs    = 100
+	hotEntries  = 32
+	hotRunBytes = (4096/entryBytes + 1) * entryBytes
+	hotRuns     = 2048
 )
 
 // end is the position in the file behind the run.
@@ -42,10 +48,10 @@ func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
 		if last {
 			return false, nil
 		}
-		if l = q.all.takeRun(); l == nil {
+		if l = q.all.takeRun(q.hot); l == nil {
 			return false, nil
 		}
-		l.f, l.from, l.ms, q.late = f, at, e.storeMs, l
+		l.f, l.from, l.ms, q.late, q.hot = f, at, e.storeMs, l, false
 	}
 	n := len(l.b)
 	l.b = l.b[:n+entryBytes]
@@ -53,6 +59,7 @@ func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
 	if !last && n+2*entryBytes <= cap(l.b) {
 		return true, nil
 	}
+	q.hot = n >= hotEntries*entryBytes && e.storeMs-l.ms < hotRunMs
 	err := q.writeLateLocked()
 	if err != nil {
 		l.b = l.b[:n]
@@ -60,17 +67,26 @@ func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
 	return err == nil, err
 }
 
-// takeRun returns an empty run, nil when there are too many.
-func (qs *queues) takeRun() *lateRun {
+// takeRun returns an empty run, a long one for a hot queue if there are not too many of them, and nil when there are too many in all.
+func (qs *queues) takeRun(hot bool) *lateRun {
+	if hot {
+		if qs.keptHot.Add(1) <= hotRuns {
+			return takeFrom(&qs.hotRuns, hotRunBytes)
+		}
+		qs.keptHot.Add(-1)
+	}
 	n := qs.kept.Add(1)
 	if n > keptRuns+smallRuns {
 		qs.kept.Add(-1)
 		return nil
 	}
-	pool, size := &qs.runs, keptRunBytes
 	if n > keptRuns {
-		pool, size = &qs.smallRuns, smallRunBytes
+		return takeFrom(&qs.smallRuns, smallRunBytes)
 	}
+	return takeFrom(&qs.runs, keptRunBytes)
+}
+
+func takeFrom(pool *sync.Pool, size int) *lateRun {
 	if l, ok := pool.Get().(*lateRun); ok {
 		return l
 	}
@@ -83,12 +99,15 @@ func (q *queue) dropLateLocked() {
 	q.late = nil
 	if l != nil && !l.found {
 		l.f, l.b = nil, l.b[:0]
-		pool := &q.all.runs
-		if cap(l.b) < keptRunBytes {
+		pool, kept := &q.all.runs, &q.all.kept
+		switch cap(l.b) {
+		case smallRunBytes:
 			pool = &q.all.smallRuns
+		case hotRunBytes:
+			pool, kept = &q.all.hotRuns, &q.all.keptHot
 		}
 		pool.Put(l)
-		q.all.kept.Add(-1)
+		kept.Add(-1)
 	}
 }
 

@@ -31,7 +31,8 @@ type queues struct {
 	lmqs            atomic.Int64 // light message queues in the table
 	pieces          sync.Pool    // of *[]byte, see piece
 	runs, smallRuns sync.Pool    // of *lateRun, see takeRun
-	kept            atomic.Int32 // runs that takeRun gave
+	hotRuns         sync.Pool    // as well
+	kept, keptHot   atomic.Int32 // runs that takeRun gave
 
 	grown   atomic.Int64 // counts files that become dirty
 	dirtyMu sync.Mutex

@@ -167,14 +167,17 @@ func (s *sender) openLoop(ctx context.Context, start time.Time, interval time.Du
 		}
 	}()
 	due := start
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
+	alarm, err := NewAlarm(time.Until(due))
+	if err != nil {
+		return err
+	}
+	defer alarm.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case err := <-read:
 			return err
-		case <-timer.C:
+		case <-alarm.C:
 		}
 		for now := time.Now(); !due.After(now); due = due.Add(interval) {
 			if added, err := s.add(due.UnixNano()); err != nil {
@@ -186,7 +189,9 @@ func (s *sender) openLoop(ctx context.Context, start time.Time, interval time.Du
 		if err := s.conn.flush(); err != nil {
 			return err
 		}
-		timer.Reset(max(time.Until(due), 50*time.Microsecond))
+		if err := alarm.Reset(max(time.Until(due), 50*time.Microsecond)); err != nil {
+			return err
+		}
 	}
 	for deadline := time.Now().Add(answerTimeout); s.inFlight() > 0 && time.Now().Before(deadline); {
 		select {
