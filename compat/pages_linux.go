@@ -2,6 +2,7 @@ package compat
 
 import (
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,4 +20,21 @@ func freeMemory() (int64, error) {
 		return 0, err
 	}
 	return max(0, int64(info.Freeram)*int64(info.Unit)-512<<20), nil
+}
+
+// onFirstCore has f run on core 0, as servers that are measured do: the end of a disk's operation is told to one of the cores, and
+// comes to the others later.
+func onFirstCore(f func()) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var was, first unix.CPUSet
+	first.Set(0)
+	if err := unix.SchedGetaffinity(0, &was); err != nil {
+		return err
+	}
+	if err := unix.SchedSetaffinity(0, &first); err != nil {
+		return err
+	}
+	f()
+	return unix.SchedSetaffinity(0, &was)
 }

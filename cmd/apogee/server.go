@@ -58,6 +58,7 @@ func (f *serverFlags) serve(cmd *cobra.Command, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	spareProcessor(&cfg, log)
 	opts := namesrv.DefaultOptions()
 	opts.BindAddress, opts.ListenPort, opts.Logger = cfg.BindAddress, f.namesrvPort, log
 	opts.TLS, opts.ProxySources, opts.Listeners = cfg.TLS, cfg.ProxySources, f.namesrvListeners

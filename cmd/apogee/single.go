@@ -118,6 +118,7 @@ func brokerCommand() *cobra.Command {
 
 func serveBroker(cmd *cobra.Command, cfg broker.Config, log *slog.Logger) error {
 	boundHeap(log)
+	spareProcessor(&cfg, log)
 	started := time.Now()
 	if cfg.NamesrvAddrs == "" && !cfg.Finding.ByAddressServer {
 		log.Warn("no name server is set, clients will not find this broker; use -n, NAMESRV_ADDR or namesrvAddr")
