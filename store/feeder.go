@@ -34,6 +34,7 @@ type feeder struct {
 	// smallFlushes says whether callers wait for flushes of little each. These are dear on blocks that are only allocated, so the
 	// feeder writes zeros ahead then, which costs a second write of each byte; a large flush does not feel the difference.
 	smallFlushes func() bool
+	unsettled    atomic.Bool // flushes have become smaller, see segment.settle
 
 	next   atomic.Pointer[segment] // made, not yet in the log; set by the feeder, taken under the append lock
 	wakeAt atomic.Int64            // physical offset at which an append wakes the feeder
@@ -91,7 +92,13 @@ func (f *feeder) run(stop <-chan struct{}) {
 // due reports whether there is something to do. Appends wake the feeder until it has moved wakeAt, so that it may find a token of the
 // round before, and would take the log for a fast one.
 func (f *feeder) due() bool {
-	return f.need.Load() > 0 || f.failed.Load() != nil || f.log.written.Load() >= f.wakeAt.Load()
+	return f.need.Load() > 0 || f.failed.Load() != nil || f.unsettled.Load() || f.log.written.Load() >= f.wakeAt.Load()
+}
+
+// settleSoon has the feeder prepare what is ahead for small flushes.
+func (f *feeder) settleSoon() {
+	f.unsettled.Store(true)
+	f.poke()
 }
 
 // adapt looks as far ahead as the log grows in aheadTime, about: it doubles and halves.
@@ -180,10 +187,15 @@ func (f *feeder) step() (more bool, err error) {
 	l.mu.Unlock()
 	need := f.need.Load()
 	want := max(f.ahead, need) + blankHeadBytes
+	cur.present = max(cur.present, pos) // an append that came first has taken the faults
+	smaller := f.unsettled.Swap(false)
 	if f.smallFlushes() {
 		want = max(want, min(zeroAheadBytes, l.opts.TouchAheadBytes))
+		if cur.settled < cur.allocated || smaller && cur.inBulk > pos {
+			f.ahead = min(minAheadBytes, l.opts.TouchAheadBytes)
+			return true, cur.settle(pos)
+		}
 	}
-	cur.present = max(cur.present, pos) // an append that came first has taken the faults
 	if cur.present < min(pos+want, cur.size) {
 		return true, l.extend(cur, f.stepTo(cur.present, pos+want))
 	}

@@ -17,6 +17,8 @@ const (
 	maxGather = 5 * time.Millisecond
 	// smallFlushBytes is how much a flush writes at most that is dear by what the file system adds to it, see feeder.
 	smallFlushBytes = 512 << 10
+	// tinyFlushBytes is how much a flush writes at most that must not be made to write large pages, see segment.settle.
+	tinyFlushBytes = 32 << 10
 )
 
 // flusher moves the flushed watermark: every FlushInterval, and at once for AfterFlush in FlushSync. A flush that fails
@@ -189,7 +191,13 @@ func (f *flusher) learn(n int64, took time.Duration) {
 	if was == 0 {
 		was = n
 	}
-	f.group.Store(max(was+(n-was)/8, 1))
+	now := max(was+(n-was)/8, 1)
+	f.group.Store(now)
+	for _, step := range [...]int64{smallFlushBytes, tinyFlushBytes} {
+		if was > step && now <= step {
+			f.s.log.feeder.settleSoon()
+		}
+	}
 }
 
 // small reports whether callers wait for flushes of little each, as far as is known.

@@ -289,3 +289,35 @@ func TestZerosAheadKeepWhatIsThere(t *testing.T) {
 	_, found := checkStore(t, o.Dir)
 	require.Empty(t, found)
 }
+
+// When flushes become small, what was only allocated before is written, and what appends put there meanwhile stays.
+func TestBlocksAheadAreSettled(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.FlushMode = FlushSync
+	o.SegmentBytes, o.AllocChunkBytes = 64<<20, 1<<20
+	s := openTestStore(t, o)
+	s.flusher.group.Store(64 << 20)
+	n := 0
+	put := func() (r PutResult) {
+		require.NoError(t, s.PutWait(testMessage("T", 0, strings.Repeat("x", 10_000)), &r))
+		n++
+		return r
+	}
+	for range 300 {
+		put()
+	}
+	require.False(t, s.flusher.small())
+	for !s.flusher.small() {
+		require.NoError(t, s.awaitFlushed(put().EndOffset))
+	}
+	require.Eventually(t, func() bool { return !s.log.feeder.unsettled.Load() }, time.Minute, time.Millisecond)
+	waitDispatched(t, s)
+	require.Len(t, readQueue(t, s, "T", 0, 0), n)
+	cur := s.log.cur
+	require.NoError(t, s.Close())
+	require.Less(t, int64(1<<20), cur.allocated)
+	require.Equal(t, cur.allocated, cur.settled)
+	_, found := checkStore(t, o.Dir)
+	require.Empty(t, found)
+}

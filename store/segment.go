@@ -63,7 +63,9 @@ type segment struct {
 
 	faults    faultFunc
 	allocated int64        // has blocks up to here; belongs to the goroutine that calls extend
+	settled   int64        // its blocks up to here were written, not only allocated; belongs to it, too
 	present   int64        // has pages up to here; belongs to it, too
+	inBulk    int64        // up to here they may be large ones; belongs to it, too
 	singly    byteRange    // where the kernel makes one page a fault; belongs to it, too
 	ready     atomic.Int64 // may be written up to here: behind present at the price of page faults
 }
@@ -200,9 +202,47 @@ func (s *segment) allocate(to, chunk int64, written bool) error {
 		if err := writeZeros(s.path, from, end-from, s.faults); err != nil {
 			return err
 		}
+		if s.settled == s.allocated {
+			s.settled = end
+		}
 	}
 	s.allocated = end
 	s.ready.Store(end)
+	return nil
+}
+
+// largestFolio is the most that the kernel keeps in the page cache as one piece, of which a flush writes all.
+const largestFolio = 2 << 20
+
+// settle prepares what is ahead of pos for small flushes: its blocks are written, and its pages, which a fast log got in large pieces,
+// are dropped, to come again one by one. Appends may write to them meanwhile: what is dirty stays.
+func (s *segment) settle(pos int64) error {
+	from, to := roundUp(pos, largestFolio), s.inBulk
+	if err := s.touch(s.allocated, true); err != nil {
+		return err
+	}
+	if err := s.faults.check(OpWrite, s.path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return wrapFileError(OpWrite, s.path, err)
+	}
+	defer f.Close()
+	if begin := max(s.settled, pos&^(pageBytes-1)); begin < s.allocated {
+		if err := awaitWriteback(f, begin, s.allocated-begin); err != nil {
+			return wrapFileError(OpWrite, s.path, err)
+		}
+	}
+	s.settled, s.inBulk = s.allocated, 0
+	if from < to {
+		dropPages(f, s.data[from:to], from)
+		s.present = from
+		if r := &s.singly; r.size() > 0 {
+			advisePages(s.data[r.from:r.to], false)
+			*r = byteRange{}
+		}
+	}
 	return nil
 }
 
@@ -221,6 +261,9 @@ func (s *segment) touch(to int64, singly bool) error {
 			return wrapFileError(OpAllocate, s.path, err)
 		}
 		s.present = step
+		if !singly {
+			s.inBulk = step
+		}
 	}
 	if to == s.size {
 		s.advise(false)
@@ -251,7 +294,7 @@ func (s *segment) readAround() { advisePages(s.data, true) }
 
 // startAt says that bytes below pos are in use, so that extend begins there.
 func (s *segment) startAt(pos int64) {
-	s.allocated, s.present = pos&^(pageBytes-1), pos
+	s.allocated, s.settled, s.present = pos&^(pageBytes-1), pos&^(pageBytes-1), pos
 	s.ready.Store(pos)
 }
 

@@ -20,6 +20,9 @@ func populate([]byte) error { return nil }
 // advisePages is a hint that is not given here: whoever writes takes the faults.
 func advisePages([]byte, bool) {}
 
+// dropPages is a hint that is not given here.
+func dropPages(*os.File, []byte, int64) {}
+
 // syncMapping writes the dirty pages of data[from:to] to disk and waits; from is the beginning of a page. msync leaves
 // them in the drive's cache, F_FULLFSYNC does not.
 func syncMapping(path string, data []byte, from, to int64) error {

@@ -57,6 +57,12 @@ func advisePages(b []byte, singly bool) {
 	_ = unix.Madvise(b, how) // a hint
 }
 
+// dropPages takes the clean pages of b, a mapping of f at off, out of memory. It is a hint: b reads as before.
+func dropPages(f *os.File, b []byte, off int64) {
+	_ = unix.Madvise(b, unix.MADV_DONTNEED)
+	_ = unix.Fadvise(int(f.Fd()), off, int64(len(b)), unix.FADV_DONTNEED)
+}
+
 // syncMapping writes the dirty pages of data[from:to] to disk and waits; from is the beginning of a page.
 func syncMapping(_ string, data []byte, from, to int64) error {
 	for {
