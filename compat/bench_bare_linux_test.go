@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -217,6 +218,32 @@ func writeAll(fd int, b []byte) error {
 	}
 	return nil
 }
+
+// bareAlarm waits as the open loop of `apogee bench` does.
+type bareAlarm struct{ file *os.File }
+
+func newBareAlarm() (*bareAlarm, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	return &bareAlarm{os.NewFile(uintptr(fd), "timerfd")}, err
+}
+
+func (a *bareAlarm) wait(d time.Duration) error {
+	raw, err := a.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(max(1, d.Nanoseconds()))}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.TimerfdSettime(int(fd), 0, &at, nil) })
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	var times [8]byte
+	_, err = a.file.Read(times[:])
+	return err
+}
+
+func (a *bareAlarm) stop() { _ = a.file.Close() }
 
 // bareCommand starts the test program as a bare server on the core of the other servers, which ends with this process.
 func bareCommand(dir string) *exec.Cmd {

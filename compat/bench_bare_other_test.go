@@ -5,6 +5,7 @@ package compat
 import (
 	"errors"
 	"os/exec"
+	"time"
 )
 
 var errNoBare = errors.New("the bare server needs epoll: Linux")
@@ -12,3 +13,11 @@ var errNoBare = errors.New("the bare server needs epoll: Linux")
 func serveBare() error { return errNoBare }
 
 func bareCommand(string) *exec.Cmd { return nil }
+
+type bareAlarm struct{}
+
+func newBareAlarm() (bareAlarm, error) { return bareAlarm{}, errNoBare }
+
+func (bareAlarm) wait(time.Duration) error { return errNoBare }
+
+func (bareAlarm) stop() {}

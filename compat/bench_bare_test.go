@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/apogee-mq/apogee/cmd/bench"
 )
 
 // bareEnv has the test program be a bare server.
@@ -247,13 +245,16 @@ func (f *bareFlow) run(due, until time.Time) error {
 	}
 	go func() { _, _ = io.Copy(io.Discard, f.sender) }() // what was sent is acknowledged
 	message := make([]byte, bareMessage)
-	alarm, err := bench.NewAlarm(time.Until(due))
+	alarm, err := newBareAlarm()
 	if err != nil {
 		return err
 	}
-	defer alarm.Stop()
+	defer alarm.stop()
+	pause := time.Until(due)
 	for sent := 0; due.Before(until); {
-		<-alarm.C
+		if err := alarm.wait(pause); err != nil {
+			return err
+		}
 		n := 0
 		for now := time.Now(); !due.After(now); due = due.Add(f.interval) {
 			at := due
@@ -267,9 +268,7 @@ func (f *bareFlow) run(due, until time.Time) error {
 		if _, err := f.sender.Write(slices.Repeat(message, n)); err != nil {
 			return err
 		}
-		if err := alarm.Reset(max(time.Until(due), f.pause)); err != nil {
-			return err
-		}
+		pause = max(time.Until(due), f.pause)
 	}
 	var errs []error
 	for _, r := range f.receivers {

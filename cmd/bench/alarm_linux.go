@@ -9,22 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Alarm is a time.Timer for open loops, a timerfd: the runtime waits for its own timers in whole milliseconds where nothing else is to
+// alarm is a time.Timer for open loops, a timerfd: the runtime waits for its own timers in whole milliseconds where nothing else is to
 // be done, and what is due half a millisecond late counts as the server's latency.
-type Alarm struct {
-	// C is told when the time has come, unless it still holds what it was told before.
-	C    <-chan time.Time
+type alarm struct {
+	// c is told when the time has come, unless it still holds what it was told before.
+	c    <-chan time.Time
 	file *os.File
 }
 
-// NewAlarm returns an alarm that goes off after d. Stop ends it.
-func NewAlarm(d time.Duration) (*Alarm, error) {
+// newAlarm returns an alarm that goes off after d. stop ends it.
+func newAlarm(d time.Duration) (*alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("timerfd_create: %w", err)
 	}
 	c := make(chan time.Time, 1)
-	a := &Alarm{C: c, file: os.NewFile(uintptr(fd), "timerfd")}
+	a := &alarm{c: c, file: os.NewFile(uintptr(fd), "timerfd")}
 	go func() {
 		var times [8]byte
 		for {
@@ -39,11 +39,11 @@ func NewAlarm(d time.Duration) (*Alarm, error) {
 			}
 		}
 	}()
-	return a, a.Reset(d)
+	return a, a.reset(d)
 }
 
-// Reset has the alarm go off after d, at once if that is not positive, instead of when it was to.
-func (a *Alarm) Reset(d time.Duration) error {
+// reset has the alarm go off after d, at once if that is not positive, instead of when it was to.
+func (a *alarm) reset(d time.Duration) error {
 	at := unix.ItimerSpec{Value: unix.NsecToTimespec(max(1, d.Nanoseconds()))}
 	raw, err := a.file.SyscallConn()
 	if err != nil {
@@ -57,5 +57,5 @@ func (a *Alarm) Reset(d time.Duration) error {
 	return err
 }
 
-// Stop ends the alarm for good.
-func (a *Alarm) Stop() { _ = a.file.Close() }
+// stop ends the alarm for good.
+func (a *alarm) stop() { _ = a.file.Close() }

@@ -4,24 +4,24 @@ package bench
 
 import "time"
 
-// Alarm is a time.Timer for open loops.
-type Alarm struct {
-	// C is told when the time has come.
-	C     <-chan time.Time
+// alarm is a time.Timer for open loops.
+type alarm struct {
+	// c is told when the time has come.
+	c     <-chan time.Time
 	timer *time.Timer
 }
 
-// NewAlarm returns an alarm that goes off after d. Stop ends it.
-func NewAlarm(d time.Duration) (*Alarm, error) {
+// newAlarm returns an alarm that goes off after d. stop ends it.
+func newAlarm(d time.Duration) (*alarm, error) {
 	t := time.NewTimer(d)
-	return &Alarm{C: t.C, timer: t}, nil
+	return &alarm{c: t.C, timer: t}, nil
 }
 
-// Reset has the alarm go off after d instead of when it was to.
-func (a *Alarm) Reset(d time.Duration) error {
+// reset has the alarm go off after d instead of when it was to.
+func (a *alarm) reset(d time.Duration) error {
 	a.timer.Reset(d)
 	return nil
 }
 
-// Stop ends the alarm for good.
-func (a *Alarm) Stop() { a.timer.Stop() }
+// stop ends the alarm for good.
+func (a *alarm) stop() { a.timer.Stop() }

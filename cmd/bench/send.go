@@ -167,17 +167,17 @@ func (s *sender) openLoop(ctx context.Context, start time.Time, interval time.Du
 		}
 	}()
 	due := start
-	alarm, err := NewAlarm(time.Until(due))
+	wake, err := newAlarm(time.Until(due))
 	if err != nil {
 		return err
 	}
-	defer alarm.Stop()
+	defer wake.stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case err := <-read:
 			return err
-		case <-alarm.C:
+		case <-wake.c:
 		}
 		for now := time.Now(); !due.After(now); due = due.Add(interval) {
 			if added, err := s.add(due.UnixNano()); err != nil {
@@ -189,7 +189,7 @@ func (s *sender) openLoop(ctx context.Context, start time.Time, interval time.Du
 		if err := s.conn.flush(); err != nil {
 			return err
 		}
-		if err := alarm.Reset(max(time.Until(due), 50*time.Microsecond)); err != nil {
+		if err := wake.reset(max(time.Until(due), 50*time.Microsecond)); err != nil {
 			return err
 		}
 	}
