@@ -238,10 +238,7 @@ func (s *segment) settle(pos int64) error {
 	if from < to {
 		dropPages(f, s.data[from:to], from)
 		s.present = from
-		if r := &s.singly; r.size() > 0 {
-			advisePages(s.data[r.from:r.to], false)
-			*r = byteRange{}
-		}
+		s.advise(false)
 	}
 	return nil
 }
