@@ -98,6 +98,7 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 	if err := codec.ParseSendHeader(&req.Command, h); err != nil {
 		return false, err
 	}
+	p.store.Expect(h.Topic, h.QueueID)
 	if len(req.Body) == 0 {
 		return false, missing("body")
 	}

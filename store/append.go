@@ -119,8 +119,7 @@ func (s *Store) put(m *Message, r *PutResult) error {
 	if done {
 		return err
 	}
-	// Among many queues this one is in no cache of the processor. It comes while the record is prepared.
-	q := s.queues.find(m.Topic, m.QueueID)
+	q := s.queues.expect(m.Topic, m.QueueID) // comes while the record is prepared
 	rec := &r.record
 	props = s.encode(rec, m, props)
 	inner := m.SysFlag&codec.SysInnerBatch != 0
@@ -139,8 +138,8 @@ func (s *Store) put(m *Message, r *PutResult) error {
 	if err := s.checkRecord(rec, room); err != nil {
 		return err
 	}
-	if q == nil {
-		if q, err = s.newQueueFor(m); err != nil {
+	if q == nil || q.key.id != m.QueueID || q.key.topic != m.Topic {
+		if q, err = s.queueFor(m); err != nil {
 			return err
 		}
 	}

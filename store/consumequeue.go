@@ -65,11 +65,13 @@ var errGone = errors.New("queue is deleted")
 // queue is the consume queue of one topic and queue id: a row of entries in files, which are mapped while they are in
 // use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
 // queueFile. Apache: ConsumeQueue, BatchConsumeQueue.
+//
+// It is four lines of the processor's cache: of appends and lookups, of what seldom changes, and two of the dispatcher. Those of many
+// queues are in no cache, and those that both write would go to and fro between two processors.
 type queue struct {
-	// Appends write the two at every message, and the dispatcher what comes further down. Between them lies what is seldom looked at,
-	// so that the two do not take a line of the processor's cache from each other.
-	next    int64 // offset of the next put; guarded by the append lock
-	removed bool  // the topic was deleted; guarded by the append lock
+	next    int64    // offset of the next put; guarded by the append lock
+	key     queueKey // topic and id, for lookups
+	removed bool     // the topic was deleted; guarded by the append lock
 
 	gone   bool        // files are removed; guarded by mu
 	faulty atomic.Bool // an entry was found damaged, and said so
@@ -77,26 +79,24 @@ type queue struct {
 	min, minFor atomic.Int64
 	ext         *extUnits // nil until they are looked for; guarded by mu
 
-	all      *queues
-	kind     queueKind
-	topic    string
+	all   *queues
+	kind  queueKind
+	topic string
+	files []*queueFile // guarded by mu
+
+	mu      sync.Mutex   // guards what follows, but for what is said to be another's
+	max     atomic.Int64 // offset after the last entry that readers may see; written under mu
+	end     int64        // position after the last entry
+	maxPhys int64        // physical offset after the last entry's record
+	late    lateRun      // not in its file yet
+	hot     bool         // the next run is to be a long one
+
+	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times; never changes
+	extended bool // new entries get units; never changes
 	id       int32
-	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times
-	extended bool // new entries get units
 	// compaction is what is read instead of the log when the topic's cleanup policy is COMPACTION, nil otherwise.
 	compaction *compactionLog
-
-	max atomic.Int64 // offset after the last entry that readers may see
-
-	mu      sync.Mutex // guards what follows
-	files   []*queueFile
-	end     int64    // position after the last entry
-	maxPhys int64    // physical offset after the last entry's record
-	late    *lateRun // not in its file yet, nil for none
-	hot     bool     // the next run is to be a long one
-
-	arrival Arrival // of the dispatcher's batch; belongs to the dispatcher
-	touched bool    // arrival is in use
+	arrived    arrivedIn // belongs to the dispatcher
 }
 
 // queueFile is one file of a queue. Its fields but recent are guarded by the queue's mu.
@@ -174,7 +174,7 @@ func (q *queue) mapLocked(f *queueFile) error {
 	m.readAround()
 	f.m = m
 	q.all.cache.add(f)
-	if q.late != nil && q.late.f == f {
+	if q.late.f == f {
 		return q.writeLateLocked()
 	}
 	return nil
@@ -221,10 +221,22 @@ func (q *queue) entry(queueOffset int64) (entry, bool) {
 // in a batch queue above.
 func (q *queue) put(e entry) error { return q.putExtended(e, nil) }
 
-// putExtended is put with the bit map for the entry's unit.
+// putExtended is put with the bit map for the entry's unit. Among many queues nearly all that it waits for is the lines of memory
+// that it looks at: mostly those of the queue's last fields, and of the end of its run.
 func (q *queue) putExtended(e entry, bits []byte) error {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	if l := &q.late; l.takes(e.queueOffset * entryBytes) {
+		l.add(e)
+		q.passLocked(l.end(), e)
+		q.mu.Unlock()
+		return nil
+	}
+	err := q.putLocked(e, bits)
+	q.mu.Unlock()
+	return err
+}
+
+func (q *queue) putLocked(e entry, bits []byte) error {
 	if q.gone {
 		return nil
 	}
@@ -241,10 +253,8 @@ func (q *queue) putExtended(e entry, bits []byte) error {
 		}
 		return err
 	}
-	if q.late != nil {
-		if err := q.writeLateLocked(); err != nil {
-			return err
-		}
+	if err := q.writeLateLocked(); err != nil {
+		return err
 	}
 	if f == nil {
 		var err error
@@ -570,7 +580,7 @@ func (q *queue) dropLocked(f *queueFile) {
 		f.m = nil
 	}
 	f.dirtyFrom, f.dirtyTo = 0, 0
-	if q.late != nil && q.late.f == f {
+	if q.late.f == f {
 		q.dropLateLocked()
 	}
 }

@@ -16,6 +16,9 @@ const (
 	dispatchBatch = 256
 	// dispatchRetry is how long the dispatcher waits after a queue file could not grow.
 	dispatchRetry = 100 * time.Millisecond
+	// aheadOfQueue and aheadOfRun are how many items ahead the lines of a queue and of its run are fetched.
+	aheadOfQueue = 8
+	aheadOfRun   = 4
 )
 
 // dispatchItem is what an append knows of its record, so that the dispatcher need not parse it again.
@@ -61,11 +64,18 @@ type dispatcher struct {
 	doneMs   atomic.Int64  // store time of the last record before it
 
 	// What follows belongs to run.
-	touched []*queue // of the batch
-	lastMs  int64
-	last    int64    // where the last record begins
-	seg     *segment // of the last record whose properties were read
-	bits    []byte   // of the record's bit map
+	batches  uint64    // so many have begun, from 1 on
+	arrivals []Arrival // of the batch
+	lastMs   int64
+	last     int64    // where the last record begins
+	seg      *segment // of the last record whose properties were read
+	bits     []byte   // of the record's bit map
+}
+
+// arrivedIn says where a queue's arrival of a batch is.
+type arrivedIn struct {
+	batch uint64
+	at    int // in arrivals
 }
 
 func newDispatcher(s *Store) *dispatcher {
@@ -82,6 +92,7 @@ func newDispatcher(s *Store) *dispatcher {
 		opts:    &s.opts,
 		ring:    make([]dispatchItem, n),
 		wake:    make(chan struct{}, 1),
+		batches: 1,
 	}
 }
 
@@ -181,6 +192,7 @@ func (d *dispatcher) batch(written int64) (err error) {
 			at, err = d.parse(at, written)
 			break
 		}
+		d.lookAhead(tail, head)
 		it := d.place(tail)
 		end := it.physOffset + int64(it.size)
 		if end > written {
@@ -205,6 +217,17 @@ func (d *dispatcher) batch(written int64) (err error) {
 	d.doneMs.Store(d.lastMs)
 	d.tail.Store(tail)
 	return err
+}
+
+// lookAhead has the processor fetch what the items behind the next ones need: among many queues each of them would wait for its own.
+func (d *dispatcher) lookAhead(tail, head uint64) {
+	if tail+aheadOfQueue < head {
+		q := d.place(tail + aheadOfQueue).q
+		prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(q)), unsafe.Sizeof(*q))[unsafe.Offsetof(q.all):])
+	}
+	if tail+aheadOfRun < head {
+		prefetchEnd(&d.place(tail+aheadOfRun).q.late.b, entryBytes)
+	}
 }
 
 // parse dispatches the records in [from, to) by reading them, and returns how far it came.
@@ -347,22 +370,21 @@ func (d *dispatcher) touch(q *queue, it *dispatchItem, tags int64) {
 	if d.opts.OnArrival == nil {
 		return
 	}
-	if !q.touched {
-		q.touched = true
-		q.arrival = Arrival{Topic: q.topic, QueueID: q.id, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true}
-		d.touched = append(d.touched, q)
+	if q.arrived.batch != d.batches {
+		q.arrived = arrivedIn{batch: d.batches, at: len(d.arrivals)}
+		d.arrivals = append(d.arrivals, Arrival{Topic: q.topic, QueueID: q.id, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true})
 	}
-	a := &q.arrival
+	a := &d.arrivals[q.arrived.at]
 	a.SameTags = a.SameTags && a.TagsCode == tags
 	a.QueueOffset, a.PhysOffset, a.StoreTimestampMs = it.queueOffset+int64(it.count)-1, it.physOffset, it.storeMs
 }
 
 // announce calls OnArrival for the queues of the batch.
 func (d *dispatcher) announce() {
-	for i, q := range d.touched {
-		q.touched = false
-		d.opts.OnArrival(q.arrival)
-		d.touched[i] = nil
+	for i := range d.arrivals {
+		d.opts.OnArrival(d.arrivals[i])
 	}
-	d.touched = d.touched[:0]
+	clear(d.arrivals)
+	d.arrivals = d.arrivals[:0]
+	d.batches++
 }

@@ -4,3 +4,8 @@ package store
 //
 //go:noescape
 func prefetchWrite(b []byte)
+
+// prefetchEnd asks for the n bytes behind the last of *b. Somebody may be changing *b: it only looks where they were.
+//
+//go:noescape
+func prefetchEnd(b *[]byte, n int)

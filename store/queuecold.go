@@ -17,14 +17,14 @@ func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err 
 	if q.extended || q.isBatch() || f != nil && f.m != nil {
 		return false, nil
 	}
-	if l := q.late; l != nil && (l.f != f || l.end() != pos-f.base) {
+	if l := &q.late; l.f != nil && (l.f != f || l.end() != pos) {
 		if err := q.writeLateLocked(); err != nil {
 			return false, err
 		}
 	}
 	if f == nil {
 		f, err = q.createColdLocked(pos, e)
-	} else if kept, failed := q.keepLocked(f, pos-f.base, e); failed != nil {
+	} else if kept, failed := q.keepLocked(f, pos, e); failed != nil {
 		err = failed
 	} else if !kept {
 		err = q.writeColdLocked(f, pos, e)

@@ -4,18 +4,20 @@ import (
 	"bytes"
 	"fmt"
 	"sync"
+	"unsafe"
 )
 
 // lateRun are entries, one behind the other, for a file that is not mapped, and that are not in it yet: recovery has found them, or
 // they were put. Most queues get few, and after a kill these are there already: to map each of 100,000 files for them would take
 // the better part of a minute. Whoever looks at the file or flushes it has them written first; what a kill takes is dispatched
-// again, as what a power cut takes.
+// again, as what a power cut takes. It lies in its queue, next to what else a put looks at.
 type lateRun struct {
-	f     *queueFile
-	from  int64 // in f
-	ms    int64 // store time of the first
-	found bool  // by recovery: they may be in the file
+	pos   int64 // of the first, in the queue
 	b     []byte
+	f     *queueFile // nil when there is no run
+	ms    int64      // store time of the first
+	plain int32      // length up to which an entry is only added; with one more the run is written
+	found bool       // by recovery: they may be in the file
 }
 
 const (
@@ -36,27 +38,38 @@ const (
 	hotRuns     = 2048
 )
 
-// end is the position in the file behind the run.
-func (l *lateRun) end() int64 { return l.from + int64(len(l.b)) }
+// end is the position behind the run.
+func (l *lateRun) end() int64 { return l.pos + int64(len(l.b)) }
+
+// takes reports whether the run only needs to be added an entry at a position. There is no such run of a file that is mapped.
+func (l *lateRun) takes(pos int64) bool { return pos == l.end() && len(l.b)+entryBytes <= int(l.plain) }
+
+// add adds an entry, for which there is room.
+func (l *lateRun) add(e entry) {
+	n := len(l.b)
+	l.b = l.b[:n+entryBytes]
+	putEntry(l.b[n:], e)
+}
 
 // keepLocked adds an entry to the queue's run, or begins one with it, and writes the run when it is long enough or the file has no
 // block for the entry, which an entry in memory must not lack: a full disk has to be said now. It returns false when there is
 // no run and may be none. An entry that is not written for an error is not kept.
-func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
-	l, last := q.late, at+entryBytes > f.allocated
-	if l == nil {
-		if last {
+func (q *queue) keepLocked(f *queueFile, pos int64, e entry) (bool, error) {
+	l := &q.late
+	if l.f == nil {
+		room := f.base + f.allocated - pos
+		if room < entryBytes {
 			return false, nil
 		}
-		if l = q.all.takeRun(q.hot); l == nil {
+		b := q.all.takeRun(q.hot)
+		if b == nil {
 			return false, nil
 		}
-		l.f, l.from, l.ms, q.late, q.hot = f, at, e.storeMs, l, false
+		*l, q.hot = lateRun{f: f, pos: pos, ms: e.storeMs, b: b, plain: int32(min(int64(cap(b)-entryBytes), room))}, false
 	}
 	n := len(l.b)
-	l.b = l.b[:n+entryBytes]
-	q.kind.encode(l.b[n:], e)
-	if !last && n+2*entryBytes <= cap(l.b) {
+	l.add(e)
+	if len(l.b) <= int(l.plain) {
 		return true, nil
 	}
 	q.hot = n >= hotEntries*entryBytes && e.storeMs-l.ms < hotRunMs
@@ -67,8 +80,9 @@ func (q *queue) keepLocked(f *queueFile, at int64, e entry) (bool, error) {
 	return err == nil, err
 }
 
-// takeRun returns an empty run, a long one for a hot queue if there are not too many of them, and nil when there are too many in all.
-func (qs *queues) takeRun(hot bool) *lateRun {
+// takeRun returns the memory of a run, a long one for a hot queue if there are not too many of them, and nil when there are too many
+// in all.
+func (qs *queues) takeRun(hot bool) []byte {
 	if hot {
 		if qs.keptHot.Add(1) <= hotRuns {
 			return takeFrom(&qs.hotRuns, hotRunBytes)
@@ -86,19 +100,18 @@ func (qs *queues) takeRun(hot bool) *lateRun {
 	return takeFrom(&qs.runs, keptRunBytes)
 }
 
-func takeFrom(pool *sync.Pool, size int) *lateRun {
-	if l, ok := pool.Get().(*lateRun); ok {
-		return l
+func takeFrom(pool *sync.Pool, size int) []byte {
+	if b, ok := pool.Get().(*byte); ok {
+		return unsafe.Slice(b, size)[:0]
 	}
-	return &lateRun{b: make([]byte, 0, size)}
+	return make([]byte, 0, size)
 }
 
 // dropLateLocked forgets the queue's run.
 func (q *queue) dropLateLocked() {
 	l := q.late
-	q.late = nil
-	if l != nil && !l.found {
-		l.f, l.b = nil, l.b[:0]
+	q.late = lateRun{}
+	if l.f != nil && !l.found {
 		pool, kept := &q.all.runs, &q.all.kept
 		switch cap(l.b) {
 		case smallRunBytes:
@@ -106,7 +119,7 @@ func (q *queue) dropLateLocked() {
 		case hotRunBytes:
 			pool, kept = &q.all.hotRuns, &q.all.keptHot
 		}
-		pool.Put(l)
+		pool.Put(unsafe.SliceData(l.b)) // a pointer, which is not made on the heap to be kept
 		kept.Add(-1)
 	}
 }
@@ -128,7 +141,7 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	defer q.mu.Unlock()
 	pos := q.kind.putPos(e.queueOffset, q.end)
 	f := q.fileLocked(pos)
-	if l := q.late; l != nil && (l.f != f || l.end() != pos-f.base) {
+	if l := &q.late; l.f != nil && (l.f != f || l.end() != pos) {
 		if err := q.writeLateLocked(); err != nil {
 			return false, false, err
 		}
@@ -136,8 +149,8 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	if q.gone || f == nil || f.m != nil {
 		return false, false, nil
 	}
-	if q.late == nil {
-		q.late, started = &lateRun{f: f, from: pos - f.base, ms: e.storeMs, found: true}, true
+	if q.late.f == nil {
+		q.late, started = lateRun{f: f, pos: pos, ms: e.storeMs, found: true}, true
 	}
 	var b [entryBytes]byte
 	q.kind.encode(b[:], e)
@@ -158,33 +171,35 @@ func (q *queue) writeLate() error {
 }
 
 func (q *queue) writeLateLocked() error {
-	l := q.late
-	if l == nil {
+	l := &q.late
+	if l.f == nil {
 		return nil
 	}
 	var err error
+	from, to := l.pos-l.f.base, l.end()-l.f.base
 	switch {
 	case l.f.m != nil:
-		if err = q.writableLocked(l.f, l.end()); err == nil {
-			copy(l.f.m.data[l.from:], l.b)
+		if err = q.writableLocked(l.f, to); err == nil {
+			copy(l.f.m.data[from:], l.b)
 		}
 	case l.found:
 		err = q.rewriteLocked(l)
 	default:
-		err = l.f.writeCold(l.b, l.from)
+		err = l.f.writeCold(l.b, from)
 	}
 	if err != nil {
+		l.plain = 0 // tried again with the next entry
 		return err
 	}
-	q.dirtyLocked(l.f, l.from, l.end(), l.ms) // also what was there: it may not be on disk
+	q.dirtyLocked(l.f, from, to, l.ms) // also what was there: it may not be on disk
 	q.dropLateLocked()
 	return nil
 }
 
 // rewriteLocked writes a run to its file unless it is there, and looks what lies behind it.
 func (q *queue) rewriteLocked(l *lateRun) error {
-	n := int64(len(l.b))
-	b, empty, err := q.readBehindLocked(l.f, l.from, n)
+	n, from := int64(len(l.b)), l.pos-l.f.base
+	b, empty, err := q.readBehindLocked(l.f, from, n)
 	if err != nil {
 		return err
 	}
@@ -193,7 +208,7 @@ func (q *queue) rewriteLocked(l *lateRun) error {
 	if bytes.Equal((*b)[:n], l.b) {
 		return nil
 	}
-	return l.f.writeCold(l.b, l.from)
+	return l.f.writeCold(l.b, from)
 }
 
 // readBehindLocked reads n bytes at from of a file and what follows on the page, for the caller to give back; and says

@@ -30,7 +30,7 @@ type queues struct {
 	shards          [queueShards]queueShard
 	lmqs            atomic.Int64 // light message queues in the table
 	pieces          sync.Pool    // of *[]byte, see piece
-	runs, smallRuns sync.Pool    // of *lateRun, see takeRun
+	runs, smallRuns sync.Pool    // of *byte, see takeRun
 	hotRuns         sync.Pool    // as well
 	kept, keptHot   atomic.Int32 // runs that takeRun gave
 
@@ -84,6 +84,24 @@ func (qs *queues) find(topic string, id int32) *queue {
 	return sh.table.Load().find(hash, topic, id)
 }
 
+// expect returns what find most probably will, and has the processor fetch what an append looks at of it: among many queues this one
+// is in no cache. The caller compares the key.
+func (qs *queues) expect(topic string, id int32) *queue {
+	sh, hash := qs.shard(topic, id)
+	q := sh.table.Load().likely(hash)
+	if q != nil {
+		prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(q)), unsafe.Offsetof(q.all)))
+	}
+	return q
+}
+
+// Expect says that a message for a queue is about to be put, so that the processor fetches meanwhile what the look-up needs. A queue
+// that there is not is none the worse.
+func (s *Store) Expect(topic []byte, queueID int32) {
+	sh, hash := s.queues.shard(unsafe.String(unsafe.SliceData(topic), len(topic)), queueID)
+	sh.table.Load().expect(hash)
+}
+
 // findBytes is find without a string.
 func (qs *queues) findBytes(topic []byte, id int32) *queue {
 	return qs.find(unsafe.String(unsafe.SliceData(topic), len(topic)), id) // which find does not keep
@@ -118,7 +136,7 @@ func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
 	if IsLMQ(key.topic) {
 		qs.lmqs.Add(1)
 	}
-	q := &queue{all: qs, kind: kind, topic: key.topic, id: key.id, schedule: key.topic == TopicSchedule}
+	q := &queue{all: qs, key: key, kind: kind, topic: key.topic, id: key.id, schedule: key.topic == TopicSchedule}
 	q.extended = qs.opts.ExtUnits && kind == queueKind(simpleKind{}) && !IsLMQ(key.topic)
 	q.minFor.Store(-1)
 	q.compaction = qs.compactions.forNewQueue(q)
@@ -317,7 +335,7 @@ type flushRange struct {
 func (f *queueFile) takeDirty() (r flushRange, err error) {
 	f.q.mu.Lock()
 	defer f.q.mu.Unlock()
-	if l := f.q.late; l != nil && l.f == f {
+	if f.q.late.f == f {
 		err = f.q.writeLateLocked()
 	}
 	r = flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: f.q.gone, faults: f.q.all.faults}

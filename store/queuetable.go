@@ -1,6 +1,9 @@
 package store
 
-import "iter"
+import (
+	"iter"
+	"unsafe"
+)
 
 // queueTable finds queues by topic and id. Each lies in the slot that its hash names, or in the next free one behind it. A table is never
 // changed: a change makes a new one. It does what a map does with one hash of the topic instead of two, for each message put.
@@ -26,9 +29,29 @@ func (t *queueTable) find(hash uint64, topic string, id int32) *queue {
 	}
 	for i := t.first(hash); ; i++ {
 		s := &t.slots[i&(len(t.slots)-1)]
-		if s.q == nil || s.hash == hash && s.q.id == id && s.q.topic == topic {
+		if s.q == nil || s.hash == hash && s.q.key.id == id && s.q.key.topic == topic {
 			return s.q
 		}
+	}
+}
+
+// likely returns the first queue with a hash, or nil. It does not look at the queue. The table may be nil.
+func (t *queueTable) likely(hash uint64) *queue {
+	if t == nil {
+		return nil
+	}
+	for i := t.first(hash); ; i++ {
+		s := &t.slots[i&(len(t.slots)-1)]
+		if s.q == nil || s.hash == hash {
+			return s.q
+		}
+	}
+}
+
+// expect has the processor fetch the slot of a hash. The table may be nil.
+func (t *queueTable) expect(hash uint64) {
+	if t != nil {
+		prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(&t.slots[t.first(hash)])), 1))
 	}
 }
 
