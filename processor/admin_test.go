@@ -330,7 +330,7 @@ func TestReadsAreCounted(t *testing.T) {
 
 func TestMidnightMovesTheDailyCounters(t *testing.T) {
 	t.Parallel()
-	s := Stats{traffic: newTraffic(), system: func(string) bool { return false }}
+	s := Stats{traffic: new(traffic), system: func(string) bool { return false }}
 	at := time.Date(2026, 11, 21, 23, 59, 55, 0, time.UTC)
 	s.Puts.Store(5)
 	s.sample(at)

@@ -204,7 +204,7 @@ func New(opts Options) (*Processor, error) {
 		opts: opts, store: opts.Store, tables: tables{topics: opts.Topics, groups: opts.Groups, offsets: opts.Offsets}, schedule: opts.Schedule,
 		clients: NewClients(opts.Logger), locks: NewLocks(opts.Logger), log: opts.Logger,
 	}
-	p.stats.traffic = newTraffic()
+	p.stats.traffic = new(traffic)
 	p.stats.system = p.topics.IsSystem
 	p.clients.notifier = newNotifier(p)
 	p.clients.gone = p.opts.Filters.Unregister

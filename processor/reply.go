@@ -32,7 +32,7 @@ func (p *Processor) reply(req *remoting.Request) (*codec.Command, error) {
 	if len(req.Body) == 0 {
 		return nil, missing("body")
 	}
-	topic, err := p.topicToSend(req, &h, live)
+	topic, err := p.topicToSend(req, &h, store.NameOfBytes(h.Topic), live)
 	if err != nil {
 		return nil, withRegion(err, live)
 	}

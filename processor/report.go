@@ -39,11 +39,8 @@ type TopicFlow struct {
 
 // EachFlow calls yield with the counters of every topic that had messages since the start.
 func (p *Processor) EachFlow(yield func(TopicFlow)) {
-	t := p.stats.traffic
-	for i := range t.shards {
-		for name, c := range t.shards[i].all() {
-			yield(c.flow(name))
-		}
+	for name, c := range p.stats.traffic.topics.All() {
+		yield(c.flow(name))
 	}
 }
 

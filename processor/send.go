@@ -2,6 +2,7 @@ package processor
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/apogee-mq/apogee/codec"
 	"github.com/apogee-mq/apogee/remoting"
@@ -35,6 +36,7 @@ type sendCall struct {
 	ids   []byte // the message ids of the answer
 	// slotMs is the slot that a timer message waits for, 0 for other messages.
 	slotMs int64
+	topic  store.Name // as it was sent to
 	msg    store.Message
 	put    store.PutResult
 	batch  store.BatchPutResult
@@ -59,6 +61,7 @@ func (c *sendCall) Release() {
 		c.ids, c.batch.PhysOffsets = nil, nil
 	}
 	c.h, c.props, c.resp, c.slotMs, c.static = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, 0, staticQueue{}
+	c.topic = store.Name{}
 	c.msg = store.Message{}
 	c.parked.Forget()
 	c.p.sends.Put(c)
@@ -98,14 +101,18 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 	if err := codec.ParseSendHeader(&req.Command, h); err != nil {
 		return false, err
 	}
-	p.store.Expect(h.Topic, h.QueueID)
+	c.expect()
+	if !h.Batch {
+		c.text = c.props.rewrite(c.text, h.Properties, live.added)
+	}
+	c.fetch()
 	if len(req.Body) == 0 {
 		return false, missing("body")
 	}
 	if c.static, err = p.staticToSend(req, h); err != nil {
 		return false, err
 	}
-	topic, err := p.topicToSend(req, h, live)
+	topic, err := p.topicToSend(req, h, c.topic, live)
 	if err != nil {
 		return false, err
 	}
@@ -118,6 +125,7 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 	c.msg = store.Message{
 		Topic: topic.TopicName, QueueID: h.QueueID, Flag: h.Flag, SysFlag: sendSysFlag(h.SysFlag, topic),
 		ReconsumeTimes: h.ReconsumeTimes, BornTimestampMs: h.BornTimestampMs, BornHost: req.Conn.RemoteAddr(), Body: req.Body,
+		Expected: c.msg.Expected,
 	}
 	if h.Batch {
 		if err = checkBatchKeys(topic, req.Body); err == nil {
@@ -143,6 +151,22 @@ func (c *sendCall) store(req *remoting.Request, live *liveSettings) (parked bool
 	return false, nil
 }
 
+// expect has the processor begin to fetch what the send will look up by its topic and queue. Of many topics and queues the ones of a
+// message are in no cache, and each look-up would wait for memory again.
+func (c *sendCall) expect() {
+	c.topic = store.NameOfBytes(c.h.Topic)
+	c.p.topics.Expect(c.topic)
+	c.p.stats.traffic.topics.Expect(c.topic)
+	c.msg.Expected = c.p.store.Expect(c.topic, c.h.QueueID)
+}
+
+// fetch follows expect, when what that asked for is there.
+func (c *sendCall) fetch() {
+	c.p.topics.Fetch(c.topic)
+	c.p.stats.traffic.topics.Fetch(c.topic, unsafe.Sizeof(sentFlow{}))
+	c.p.store.Fetch(&c.msg.Expected)
+}
+
 // sendSysFlag returns the flags to store: the sender's but those of address lengths, which the store sets, and the topic's.
 func sendSysFlag(sent int32, topic *codec.TopicConfig) int32 {
 	sysFlag := sent &^ (codec.SysBornHostV6 | codec.SysStoreHostV6)
@@ -153,11 +177,11 @@ func sendSysFlag(sent int32, topic *codec.TopicConfig) int32 {
 }
 
 // topicToSend makes the checks of every send and returns the topic, created if need be. Apache: preSend, msgCheck.
-func (p *Processor) topicToSend(req *remoting.Request, h *codec.SendHeader, live *liveSettings) (*codec.TopicConfig, error) {
+func (p *Processor) topicToSend(req *remoting.Request, h *codec.SendHeader, name store.Name, live *liveSettings) (*codec.TopicConfig, error) {
 	if !live.AcceptSendsFrom.IsZero() && p.opts.Now().Before(live.AcceptSendsFrom) {
 		return nil, refuse(codec.SystemError, "broker unable to service, until %s", live.AcceptSendsFrom.Format("2006-01-02 15:04:05,000"))
 	}
-	topic, ok := p.topics.GetBytes(h.Topic)
+	topic, ok := p.topics.GetNamed(name)
 	if ok && topic.Order && live.Permission&codec.PermWrite == 0 {
 		return nil, refuse(codec.NoPermission, "the broker[%s] sending message is forbidden", live.BrokerIP)
 	}
@@ -227,7 +251,6 @@ func (p *Processor) createGroupTopic(name string, queues, sysFlag int32) (*codec
 // putOne stores a message that is no batch.
 func (c *sendCall) putOne(req *remoting.Request, topic *codec.TopicConfig, live *liveSettings) error {
 	p, h, sentTo := c.p, &c.h, topic
-	c.text = c.props.rewrite(c.text, h.Properties, live.added)
 	if strings.HasPrefix(topic.TopicName, store.RetryTopicPrefix) {
 		dead, err := p.deadLetter(req, h, topic.TopicName)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/apogee-mq/apogee/codec"
+	"github.com/apogee-mq/apogee/store"
 )
 
 // How often a flow is looked at for the statistics over a minute, an hour and a day, and how many looks are kept. Apache:
@@ -91,13 +92,11 @@ func (t *traffic) look(now time.Time, puts, gets counted) (tenMinutes bool) {
 	}
 	t.clock.puts.note(now, puts, hour, day)
 	t.clock.gets.note(now, gets, hour, day)
-	for i := range t.shards {
-		for _, c := range t.shards[i].all() {
-			c.spans.note(now, c.total(), hour, day)
-			for _, g := range c.groups.all() {
-				g.outSpans.note(now, g.out.now(), hour, day)
-				g.backSpans.note(now, g.back.now(), hour, day)
-			}
+	for _, c := range t.topics.All() {
+		c.spans.note(now, c.total(), hour, day)
+		for _, g := range c.groups.all() {
+			g.outSpans.note(now, g.out.now(), hour, day)
+			g.backSpans.note(now, g.back.now(), hour, day)
 		}
 	}
 	return hour
@@ -125,7 +124,7 @@ func (t *traffic) find(name, key, cluster string) (*spans, func(counted) int64) 
 		of = bytesOf
 	}
 	topic, group, ofGroup := strings.Cut(key, "@")
-	c := t.shard(topic).get(topic)
+	c := t.topics.Get(store.NameOf(topic))
 	switch {
 	case name == "BROKER_PUT_NUMS" && key == cluster:
 		return &t.clock.puts, of

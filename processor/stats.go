@@ -46,16 +46,14 @@ func (s *Stats) put(topic string, kind MessageKind, messages, recordBytes int64)
 // daily tells what was put and sent since the start as Java counts it by day: without system topics, and without what groups
 // sent back. It looks at all topics. Apache: BrokerStats, BrokerStatsManager.incBrokerPutNumsWithoutSystemTopic.
 func (s *Stats) daily() (d daily) {
-	for i := range s.traffic.shards {
-		for topic, c := range s.traffic.shards[i].all() {
-			if !s.system(topic) {
-				continue
-			}
-			d.puts -= c.total().messages
-			for group, g := range c.groups.all() {
-				if group != string(scheduleConsumer) { // which Gets knows nothing of
-					d.gets -= g.out.messages.Load()
-				}
+	for topic, c := range s.traffic.topics.All() {
+		if !s.system(topic) {
+			continue
+		}
+		d.puts -= c.total().messages
+		for group, g := range c.groups.all() {
+			if group != string(scheduleConsumer) { // which Gets knows nothing of
+				d.gets -= g.out.messages.Load()
 			}
 		}
 	}

@@ -1,11 +1,12 @@
 package processor
 
 import (
-	"hash/maphash"
 	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apogee-mq/apogee/store"
 )
 
 // MessageKind is what a message was sent as. Apache: TopicMessageType.
@@ -43,8 +44,7 @@ func (s *sentProps) kind() MessageKind {
 }
 
 const (
-	lmqPrefix     = "%LMQ%" // of topics that stand in no table
-	trafficShards = 64
+	lmqPrefix = "%LMQ%" // of topics that stand in no table
 	// maxFlows bounds the topics, and the pairs of topic and group, that are counted one by one.
 	maxFlows = 1 << 18
 )
@@ -110,25 +110,29 @@ func (c *topicTraffic) total() (n counted) {
 // traffic counts messages by topic and group since the start. Lookups take no lock. Apache: BrokerStatsManager,
 // BrokerMetricsManager.
 type traffic struct {
-	seed   maphash.Seed
-	shards [trafficShards]cowMap[topicTraffic]
+	topics store.Names[topicTraffic]
+	mu     sync.Mutex   // held to change topics
 	flows  atomic.Int64 // topics, and pairs of topic and group
 	clock  spansClock
 }
 
-func newTraffic() *traffic { return &traffic{seed: maphash.MakeSeed()} }
-
-func (t *traffic) shard(topic string) *cowMap[topicTraffic] {
-	return &t.shards[maphash.String(t.seed, topic)%trafficShards]
-}
-
 // topic returns the counters of a topic, nil when there are too many to count.
 func (t *traffic) topic(name string) *topicTraffic {
-	shard := t.shard(name)
-	if c := shard.get(name); c != nil {
+	if c := t.topics.Get(store.NameOf(name)); c != nil {
 		return c
 	}
-	return shard.add(name, &t.flows)
+	if t.flows.Load() >= maxFlows {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.topics.Get(store.NameOf(name)); c != nil {
+		return c
+	}
+	t.flows.Add(1)
+	c := new(topicTraffic)
+	t.topics.Set(name, c)
+	return c
 }
 
 // in counts messages stored in a topic for a client.
@@ -197,11 +201,15 @@ func (t *traffic) group(topic string, group []byte) *groupTraffic {
 
 // forget drops the counters of topics and groups that are not known any more.
 func (t *traffic) forget(topicKnown, groupKnown func(name string) bool) {
-	for i := range t.shards {
-		t.shards[i].forget(topicKnown, &t.flows)
-		for _, c := range t.shards[i].all() {
-			c.groups.forget(groupKnown, &t.flows)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, c := range t.topics.All() {
+		if !topicKnown(name) {
+			t.topics.Set(name, nil)
+			t.flows.Add(-1)
+			continue
 		}
+		c.groups.forget(groupKnown, &t.flows)
 	}
 }
 

@@ -92,11 +92,11 @@ func TestTrafficOfDeletedTopicsIsForgotten(t *testing.T) {
 
 func TestTrafficIsBounded(t *testing.T) {
 	t.Parallel()
-	tr := newTraffic()
+	tr := new(traffic)
 	tr.flows.Store(maxFlows)
 	tr.in("T", KindNormal, 1, 1)
 	tr.out("T", []byte("G"), 1, 1)
-	require.Nil(t, tr.shard("T").get("T"))
+	require.Nil(t, tr.topics.Get(store.NameOf("T")))
 }
 
 func TestLagOfAGroup(t *testing.T) {

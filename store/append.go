@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -119,7 +120,10 @@ func (s *Store) put(m *Message, r *PutResult) error {
 	if done {
 		return err
 	}
-	q := s.queues.expect(m.Topic, m.QueueID) // comes while the record is prepared
+	q := m.Expected.q // what of it is in no cache comes while the record is prepared
+	if q == nil {
+		q = s.queues.fetch(queueHash(NameOf(m.Topic), m.QueueID))
+	}
 	rec := &r.record
 	props = s.encode(rec, m, props)
 	inner := m.SysFlag&codec.SysInnerBatch != 0
@@ -193,7 +197,7 @@ func (s *Store) appendOne(q *queue, rec *record, nowMs int64, r *PutResult) erro
 	l.mu.Unlock()
 	// The processor fetches the lines of the record after the next meanwhile, which is probably about as long as this one. Another thread
 	// made the pages, and waiting for their lines was a good part of an append.
-	prefetchWrite(ahead)
+	prefetchWrite(unsafe.Pointer(unsafe.SliceData(ahead)), uintptr(len(ahead)))
 	s.dispatcher.expect()
 	return nil
 }

@@ -19,6 +19,8 @@ const (
 	// aheadOfQueue and aheadOfRun are how many items ahead the lines of a queue and of its run are fetched.
 	aheadOfQueue = 8
 	aheadOfRun   = 4
+	// notedKeys is how many keys wait for their slots in the index.
+	notedKeys = 16
 )
 
 // dispatchItem is what an append knows of its record, so that the dispatcher need not parse it again.
@@ -67,7 +69,8 @@ type dispatcher struct {
 	batches  uint64    // so many have begun, from 1 on
 	arrivals []Arrival // of the batch
 	lastMs   int64
-	last     int64    // where the last record begins
+	reached  int64    // up to here records were delivered: done, but for those whose keys the index has no room for
+	last     int64    // where the last record before it begins
 	seg      *segment // of the last record whose properties were read
 	bits     []byte   // of the record's bit map
 }
@@ -117,7 +120,7 @@ func (d *dispatcher) pushed() { d.head.Store(d.head.Load() + 1) }
 // expect asks for the lines of the next item, which are in the cache of whoever read an old one there.
 func (d *dispatcher) expect() {
 	it := d.place(d.head.Load())
-	prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(it)), unsafe.Sizeof(*it)))
+	prefetchWrite(unsafe.Pointer(it), unsafe.Sizeof(*it))
 }
 
 // published is called after each append became visible in written.
@@ -185,8 +188,11 @@ func (d *dispatcher) drain() error {
 func (d *dispatcher) batch(written int64) (err error) {
 	d.index.mu.Lock()
 	defer d.index.mu.Unlock()
-	at, tail, head := d.done.Load(), d.tail.Load(), d.head.Load()
+	at, tail, head := d.reached, d.tail.Load(), d.head.Load()
 	for range dispatchBatch {
+		if err = d.index.putNoted(notedKeys); err != nil {
+			break
+		}
 		if tail == head {
 			// What was written then was in the ring before head was read, or is not coming.
 			at, err = d.parse(at, written)
@@ -212,7 +218,15 @@ func (d *dispatcher) batch(written int64) (err error) {
 		}
 		tail++
 	}
-	d.lastAt.Store(d.last)
+	if failed := d.index.putNoted(0); err == nil {
+		err = failed
+	}
+	d.reached = at
+	last := d.last
+	if at = d.index.indexed(at); at < d.reached {
+		last = -1
+	}
+	d.lastAt.Store(last)
 	d.done.Store(at)
 	d.doneMs.Store(d.lastMs)
 	d.tail.Store(tail)
@@ -223,10 +237,14 @@ func (d *dispatcher) batch(written int64) (err error) {
 func (d *dispatcher) lookAhead(tail, head uint64) {
 	if tail+aheadOfQueue < head {
 		q := d.place(tail + aheadOfQueue).q
-		prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(q)), unsafe.Sizeof(*q))[unsafe.Offsetof(q.all):])
+		prefetchWrite(unsafe.Pointer(&q.all), unsafe.Sizeof(*q)-unsafe.Offsetof(q.all))
 	}
 	if tail+aheadOfRun < head {
-		prefetchEnd(&d.place(tail+aheadOfRun).q.late.b, entryBytes)
+		it := d.place(tail + aheadOfRun)
+		prefetchEnd(&it.q.late.b, entryBytes)
+		if seg, end := d.seg, it.physOffset+int64(it.size); seg != nil && it.physOffset >= seg.base && end <= seg.end() {
+			prefetch(unsafe.Pointer(&seg.data[end-1-seg.base-int64(it.propsLen)]), uintptr(it.propsLen))
+		}
 	}
 }
 
@@ -331,7 +349,7 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) (err error) {
 	}
 	d.lastMs = max(d.lastMs, it.storeMs)
 	if d.index.live {
-		return d.index.put(q.topic, props, it.sysFlag, it.physOffset, it.storeMs)
+		d.index.note(q.topic, props, it.sysFlag, it.physOffset, it.storeMs)
 	}
 	return nil
 }

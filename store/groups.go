@@ -152,7 +152,7 @@ func (g *Groups) create(name string) (*codec.SubscriptionGroupConfig, bool) {
 }
 
 // Len returns the number of groups.
-func (g *Groups) Len() int { return int(g.table.names.Load()) }
+func (g *Groups) Len() int { return g.table.names.Len() }
 
 // All returns every group in the order of their names.
 func (g *Groups) All() []*codec.SubscriptionGroupConfig { return g.table.sorted() }

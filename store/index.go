@@ -56,6 +56,14 @@ type Index struct {
 	refused    error // why the disk gave no file or no blocks, until retryAt
 	retryAt    time.Time
 	tagKey     []byte // scratch
+	// noted are keys whose slots are on their way from memory, oldest first: each lies anywhere in 20 MB.
+	noted []notedKey
+}
+
+// notedKey is a key that is not in a file yet.
+type notedKey struct {
+	hash                 int32
+	physOffset, storedMs int64
 }
 
 // IndexResult is what Query found. Apache: QueryOffsetResult.
@@ -189,13 +197,19 @@ func (x *Index) list() []*indexFile {
 // before EndPhysOffset is in the index already and ignored. It does not allocate except for a new file. After an error,
 // ErrNoSpace among them, the message is not or only partly in the index. Apache: IndexService.buildIndex.
 func (x *Index) Put(topic string, uniqKey, keys, tags []byte, physOffset, storeTimestampMs int64) error {
+	x.note(topic, uniqKey, keys, tags, physOffset, storeTimestampMs)
+	err := x.putNoted(0)
+	x.noted = x.noted[:0]
+	return err
+}
+
+// note takes the keys of a message, for putNoted.
+func (x *Index) note(topic string, uniqKey, keys, tags []byte, physOffset, storeTimestampMs int64) {
 	if x.last != nil && physOffset < x.last.header.endPhys {
-		return nil
+		return
 	}
 	if len(uniqKey) > 0 {
-		if err := x.put(topic, uniqKey, physOffset, storeTimestampMs); err != nil {
-			return err
-		}
+		x.noteKey(topic, uniqKey, physOffset, storeTimestampMs)
 	}
 	for len(keys) > 0 {
 		key := keys
@@ -207,20 +221,42 @@ func (x *Index) Put(topic string, uniqKey, keys, tags []byte, physOffset, storeT
 		if len(key) == 0 {
 			continue
 		}
-		if err := x.put(topic, key, physOffset, storeTimestampMs); err != nil {
-			return err
-		}
+		x.noteKey(topic, key, physOffset, storeTimestampMs)
 	}
 	if len(tags) > 0 {
 		x.tagKey = append(append(x.tagKey[:0], TagKeyPrefix...), tags...)
-		return x.put(topic, x.tagKey, physOffset, storeTimestampMs)
+		x.noteKey(topic, x.tagKey, physOffset, storeTimestampMs)
+	}
+}
+
+func (x *Index) noteKey(topic string, key []byte, physOffset, storeTimestampMs int64) {
+	hash := codec.IndexKeyHash(topic, key)
+	x.noted = append(x.noted, notedKey{hash, physOffset, storeTimestampMs})
+	if x.last != nil {
+		x.last.expect(hash)
+	}
+}
+
+// putNoted puts the keys that were noted, all but the newest few. After an error those that are not in the index are still noted.
+func (x *Index) putNoted(but int) error {
+	n := len(x.noted) - but
+	for i := range n {
+		if err := x.put(x.noted[i]); err != nil {
+			x.noted = append(x.noted[:0], x.noted[i:]...)
+			return err
+		}
+	}
+	if n > 0 {
+		x.noted = append(x.noted[:0], x.noted[n:]...)
+		if len(x.noted) == 0 && cap(x.noted) > 1024 { // of a message with very many keys
+			x.noted = nil
+		}
 	}
 	return nil
 }
 
-func (x *Index) put(topic string, key []byte, physOffset, storeTimestampMs int64) error {
-	hash := codec.IndexKeyHash(topic, key)
-	if physOffset == x.resumePhys && x.last.has(hash, physOffset) {
+func (x *Index) put(k notedKey) error {
+	if k.physOffset == x.resumePhys && x.last.has(k.hash, k.physOffset) {
 		return nil
 	}
 	if err := x.resting(); err != nil {
@@ -231,7 +267,7 @@ func (x *Index) put(topic string, key []byte, physOffset, storeTimestampMs int64
 			return x.rest(err)
 		}
 	}
-	if err := x.last.put(hash, physOffset, storeTimestampMs); err != nil {
+	if err := x.last.put(k.hash, k.physOffset, k.storedMs); err != nil {
 		return x.rest(err)
 	}
 	return nil

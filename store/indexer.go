@@ -138,17 +138,37 @@ func (x *indexer) feed(to int64, stop <-chan struct{}) error {
 
 // put indexes one record.
 func (x *indexer) put(topic string, props []byte, sysFlag int32, physOffset, storeMs int64) error {
+	x.note(topic, props, sysFlag, physOffset, storeMs)
+	return x.putNoted(0)
+}
+
+// note takes the keys of a record, which putNoted puts into the index.
+func (x *indexer) note(topic string, props []byte, sysFlag int32, physOffset, storeMs int64) {
 	if codec.TransactionType(sysFlag) == codec.SysRollback {
+		return
+	}
+	if uniqKey, keys, tags := indexedProperties(props); len(uniqKey) > 0 || len(keys) > 0 || len(tags) > 0 {
+		x.index.note(topic, uniqKey, keys, tags, physOffset, storeMs)
+	}
+}
+
+// putNoted puts the keys that were noted into the index, when those are many all but the newest. After an error some are still noted.
+func (x *indexer) putNoted(many int) error {
+	if x.index == nil || len(x.index.noted) <= many {
 		return nil
 	}
-	uniqKey, keys, tags := indexedProperties(props)
-	if len(uniqKey) == 0 && len(keys) == 0 && len(tags) == 0 {
-		return nil
-	}
-	if err := x.index.Put(topic, uniqKey, keys, tags, physOffset, storeMs); err != nil {
-		return fmt.Errorf("index message at %d: %w", physOffset, err)
+	if err := x.index.putNoted(many / 2); err != nil {
+		return fmt.Errorf("index message at %d: %w", x.index.noted[0].physOffset, err)
 	}
 	return nil
+}
+
+// indexed returns physOffset, up to which keys were noted, or that of the first record with one that is not in the index.
+func (x *indexer) indexed(physOffset int64) int64 {
+	if x.index != nil && len(x.index.noted) > 0 {
+		return x.index.noted[0].physOffset
+	}
+	return physOffset
 }
 
 // indexedProperties picks what is indexed out of a properties text. It agrees with codec.PropertyIter, and looks at the

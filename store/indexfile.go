@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"unsafe"
 )
 
 // Layout of an index file, big-endian, on disk, do not change. Apache: IndexHeader, IndexFile.
@@ -162,6 +163,11 @@ func (x *indexFile) allocate(path string, to int64, faults faultFunc) error {
 }
 
 func (x *indexFile) full() bool { return int64(x.header.next) >= x.capacity }
+
+// expect has the processor fetch the slot that put will change.
+func (x *indexFile) expect(hash int32) {
+	prefetchWrite(unsafe.Pointer(&x.seg.data[x.slotPos(hash)]), 4)
+}
 
 // put adds one key; the file must not be full.
 func (x *indexFile) put(hash int32, physOffset, storeTimestampMs int64) error {

@@ -63,7 +63,7 @@ func OpenMappings(path string, opts MappingsOptions) (*Mappings, error) {
 func (m *Mappings) Close() error { return m.table.close() }
 
 // Len returns the number of static topics.
-func (m *Mappings) Len() int { return int(m.table.names.Load()) }
+func (m *Mappings) Len() int { return m.table.names.Len() }
 
 // Get returns the queues of a static topic, nil for any other topic.
 func (m *Mappings) Get(topic []byte) *codec.TopicQueueMappingDetail { return m.table.getBytes(topic) }

@@ -1,11 +1,18 @@
 package store
 
-// prefetchWrite asks for the lines of b, to be written, and does not wait for them. What is not in memory stays where it is.
-//
-//go:noescape
-func prefetchWrite(b []byte)
+import "unsafe"
 
-// prefetchEnd asks for the n bytes behind the last of *b. Somebody may be changing *b: it only looks where they were.
+// prefetch asks for the lines of n bytes at p, and does not wait for them. What is not in memory stays where it is.
 //
 //go:noescape
-func prefetchEnd(b *[]byte, n int)
+func prefetch(p unsafe.Pointer, n uintptr)
+
+// prefetchWrite is prefetch of what will be written.
+//
+//go:noescape
+func prefetchWrite(p unsafe.Pointer, n uintptr)
+
+// prefetchEnd is prefetchWrite of the n bytes behind the last of *b, n > 0. Somebody may be changing *b: it only looks where they were.
+//
+//go:noescape
+func prefetchEnd(b *[]byte, n uintptr)

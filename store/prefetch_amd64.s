@@ -1,14 +1,32 @@
 #include "textflag.h"
 
-// func prefetchWrite(b []byte)
-TEXT ·prefetchWrite(SB), NOSPLIT, $0-24
-	MOVQ b_base+0(FP), SI
-	MOVQ b_len+8(FP), CX
+// func prefetch(p unsafe.Pointer, n uintptr)
+TEXT ·prefetch(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), SI
+	MOVQ n+8(FP), CX
 	ADDQ SI, CX
+	ANDQ $~63, SI
 
 line:
 	CMPQ SI, CX
-	JGE  done
+	JCC  done
+	PREFETCHT0 (SI)
+	ADDQ $64, SI
+	JMP  line
+
+done:
+	RET
+
+// func prefetchWrite(p unsafe.Pointer, n uintptr)
+TEXT ·prefetchWrite(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), SI
+	MOVQ n+8(FP), CX
+	ADDQ SI, CX
+	ANDQ $~63, SI
+
+line:
+	CMPQ SI, CX
+	JCC  done
 	BYTE $0x0F; BYTE $0x0D; BYTE $0x0E // PREFETCHW (SI)
 	ADDQ $64, SI
 	JMP  line
@@ -16,7 +34,7 @@ line:
 done:
 	RET
 
-// func prefetchEnd(b *[]byte, n int)
+// func prefetchEnd(b *[]byte, n uintptr)
 TEXT ·prefetchEnd(SB), NOSPLIT, $0-16
 	MOVQ b+0(FP), AX
 	MOVQ n+8(FP), CX

@@ -2,8 +2,12 @@
 
 package store
 
-// prefetchWrite asks for the lines of b where the processor can be told which.
-func prefetchWrite([]byte) {}
+import "unsafe"
 
-// prefetchEnd asks for the n bytes behind the last of *b where the processor can be told which.
-func prefetchEnd(*[]byte, int) {}
+// Elsewhere the processor is not told what is going to be needed.
+
+func prefetch(unsafe.Pointer, uintptr) {}
+
+func prefetchWrite(unsafe.Pointer, uintptr) {}
+
+func prefetchEnd(*[]byte, uintptr) {}

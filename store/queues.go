@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"hash/maphash"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,7 +25,6 @@ type queues struct {
 	// compactions has the compaction logs of queues.
 	compactions *compactions
 
-	seed            maphash.Seed
 	shards          [queueShards]queueShard
 	lmqs            atomic.Int64 // light message queues in the table
 	pieces          sync.Pool    // of *[]byte, see piece
@@ -56,7 +54,6 @@ func newQueues(opts *Options, log *commitLog) *queues {
 		faults: opts.Faults,
 		log:    log,
 		logMin: log.minPhys,
-		seed:   maphash.MakeSeed(),
 
 		simpleRoot: filepath.Join(opts.Dir, simpleKind{}.folder()),
 	}
@@ -74,7 +71,7 @@ func (qs *queues) rootOf(kind queueKind) string {
 
 // shard returns where a queue lies, and its hash.
 func (qs *queues) shard(topic string, id int32) (*queueShard, uint64) {
-	hash := queueHash(maphash.String(qs.seed, topic), id)
+	hash := queueHash(NameOf(topic), id)
 	return &qs.shards[hash%queueShards], hash
 }
 
@@ -84,27 +81,35 @@ func (qs *queues) find(topic string, id int32) *queue {
 	return sh.table.Load().find(hash, topic, id)
 }
 
-// expect returns what find most probably will, and has the processor fetch what an append looks at of it: among many queues this one
-// is in no cache. The caller compares the key.
-func (qs *queues) expect(topic string, id int32) *queue {
-	sh, hash := qs.shard(topic, id)
-	q := sh.table.Load().likely(hash)
+// fetch returns the queue that most probably has the hash, and has the processor fetch what an append looks at of it. The caller
+// compares the key.
+func (qs *queues) fetch(hash uint64) *queue {
+	q := qs.shards[hash%queueShards].table.Load().likely(hash)
 	if q != nil {
-		prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(q)), unsafe.Offsetof(q.all)))
+		prefetchWrite(unsafe.Pointer(q), unsafe.Offsetof(q.all))
 	}
 	return q
 }
 
-// Expect says that a message for a queue is about to be put, so that the processor fetches meanwhile what the look-up needs. A queue
-// that there is not is none the worse.
-func (s *Store) Expect(topic []byte, queueID int32) {
-	sh, hash := s.queues.shard(unsafe.String(unsafe.SliceData(topic), len(topic)), queueID)
-	sh.table.Load().expect(hash)
+// Expected is what is known of a message's queue before it is put. The zero value is nothing.
+type Expected struct {
+	hash uint64
+	q    *queue
 }
+
+// Expect has the processor fetch where the queue of a message is looked up, if there is one. Fetch follows, a little later.
+func (s *Store) Expect(topic Name, queueID int32) Expected {
+	hash := queueHash(topic, queueID)
+	s.queues.shards[hash%queueShards].table.Load().expect(hash)
+	return Expected{hash: hash}
+}
+
+// Fetch has the processor fetch what a put will look at of the queue that Expect was told.
+func (s *Store) Fetch(e *Expected) { e.q = s.queues.fetch(e.hash) }
 
 // findBytes is find without a string.
 func (qs *queues) findBytes(topic []byte, id int32) *queue {
-	return qs.find(unsafe.String(unsafe.SliceData(topic), len(topic)), id) // which find does not keep
+	return qs.find(aliasText(topic), id) // which find does not keep
 }
 
 // findOrCreate returns the queue, a new one without files if there is none.

@@ -17,9 +17,9 @@ type queueSlot struct {
 	q    *queue // nil when the slot is free
 }
 
-// queueHash is the hash of a queue; topicHash is that of its topic's name. Its low bits name the shard.
-func queueHash(topicHash uint64, id int32) uint64 {
-	return topicHash ^ uint64(uint32(id))*0x9E3779B97F4A7C15
+// queueHash is the hash of a queue. Its low bits name the shard.
+func queueHash(topic Name, id int32) uint64 {
+	return topic.hash ^ uint64(uint32(id))*0x9E3779B97F4A7C15
 }
 
 // find returns a queue or nil. The table may be nil.
@@ -51,7 +51,8 @@ func (t *queueTable) likely(hash uint64) *queue {
 // expect has the processor fetch the slot of a hash. The table may be nil.
 func (t *queueTable) expect(hash uint64) {
 	if t != nil {
-		prefetchWrite(unsafe.Slice((*byte)(unsafe.Pointer(&t.slots[t.first(hash)])), 1))
+		slot := &t.slots[t.first(hash)]
+		prefetch(unsafe.Pointer(slot), unsafe.Sizeof(*slot))
 	}
 }
 

@@ -33,6 +33,8 @@ type Message struct {
 	// NowMs is the clock as the caller has read it for several messages, in ms: reading it costs a good part of an append. 0 has the
 	// store read it. Store times do not go back, whatever it is.
 	NowMs int64
+	// Expected, if set, is what Expect and Fetch have told of the queue.
+	Expected Expected
 }
 
 // PutResult says where a message went. Apache: AppendMessageResult.
@@ -319,6 +321,7 @@ func (s *Store) continueAt(r *recovery) error {
 	s.flusher.before = s.log.mark()
 	s.dispatcher.last = r.lastAt
 	s.dispatcher.lastAt.Store(r.lastAt)
+	s.dispatcher.reached = r.end
 	s.dispatcher.done.Store(r.end)
 	s.dispatcher.doneMs.Store(r.lastMs)
 	s.dispatcher.lastMs = r.lastMs

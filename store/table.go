@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"sort"
@@ -35,8 +34,6 @@ func (o *TableOptions) fill() {
 }
 
 const (
-	// tableShards keeps a copy-on-write small: 10,000 topics are 40 a shard.
-	tableShards = 256
 	// maxTableNames bounds topics and groups, which clients may create.
 	maxTableNames = 1 << 20
 	// lingerTime is how long a change that nobody waits for waits for more of its kind, or lingerWrites times as long as
@@ -49,8 +46,8 @@ const (
 
 // confTable is a table of immutable values by name, kept in a JSON file by a goroutine of its own.
 //
-// Lookups read one of the shards, maps that are replaced and never changed. A change is staged in the next batch; the
-// goroutine takes the batch, writes the whole table with it, publishes it to the shards and closes the batch's done.
+// Lookups take no lock. A change is staged in the next batch; the
+// goroutine takes the batch, writes the whole table with it, publishes it in names and closes the batch's done.
 // So a change is seen only when it is on disk, and all changes that come while a write runs share the next one. What
 // may be lost is published at once by putNow and written soon.
 type confTable[V any] struct {
@@ -61,10 +58,8 @@ type confTable[V any] struct {
 	// onChange is called without mu after values were published; nil stands for a deleted one.
 	onChange func(map[string]*V)
 
-	seed   maphash.Seed
-	shards [tableShards]atomic.Pointer[map[string]*V]
-	names  atomic.Int64 // published ones
-	// version is that of the shards; stored under mu.
+	names Names[V] // the published values
+	// version is that of names; stored under mu.
 	version atomic.Pointer[codec.DataVersion]
 
 	mu      sync.Mutex      // guards what follows, and every change of what stands above
@@ -94,34 +89,18 @@ func (b *batch[V]) wait() error {
 
 func newConfTable[V any](file *jsonFile, values map[string]*V, version codec.DataVersion) *confTable[V] {
 	t := &confTable[V]{
-		file: file, seed: maphash.MakeSeed(),
+		file: file,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	var shards [tableShards]map[string]*V
-	for i := range shards {
-		shards[i] = make(map[string]*V)
-	}
-	for name, v := range values {
-		shards[t.shard(name)][name] = v
-	}
-	for i := range shards {
-		t.shards[i].Store(&shards[i])
-	}
-	t.names.Store(int64(len(values)))
+	t.names.fill(values)
 	t.version.Store(&version)
 	return t
 }
 
-func (t *confTable[V]) shard(name string) uint64 { return maphash.String(t.seed, name) % tableShards }
-
 // get returns a published value or nil.
-func (t *confTable[V]) get(name string) *V {
-	return (*t.shards[t.shard(name)].Load())[name]
-}
+func (t *confTable[V]) get(name string) *V { return t.names.Get(NameOf(name)) }
 
-func (t *confTable[V]) getBytes(name []byte) *V {
-	return (*t.shards[maphash.Bytes(t.seed, name)%tableShards].Load())[string(name)]
-}
+func (t *confTable[V]) getBytes(name []byte) *V { return t.names.Get(NameOfBytes(name)) }
 
 // snapshot returns the published values, a map of the caller's, with their version.
 func (t *confTable[V]) snapshot() (map[string]*V, codec.DataVersion) {
@@ -131,10 +110,8 @@ func (t *confTable[V]) snapshot() (map[string]*V, codec.DataVersion) {
 }
 
 func (t *confTable[V]) copyLocked() map[string]*V {
-	values := make(map[string]*V, t.names.Load())
-	for i := range t.shards {
-		maps.Copy(values, *t.shards[i].Load())
-	}
+	values := make(map[string]*V, t.names.Len())
+	maps.Insert(values, t.names.All())
 	return values
 }
 
@@ -191,12 +168,12 @@ func (t *confTable[V]) batchLocked() *batch[V] {
 
 // roomLocked refuses a new name when the table is at its bound.
 func (t *confTable[V]) roomLocked() error {
-	names := t.names.Load()
+	names := t.names.Len()
 	if t.next != nil {
-		names += int64(len(t.next.changes))
+		names += len(t.next.changes)
 	}
 	if t.writing != nil {
-		names += int64(len(t.writing.changes))
+		names += len(t.writing.changes)
 	}
 	if names >= maxTableNames {
 		return fmt.Errorf("%w: %d names in %s", ErrTableFull, names, t.file.path)
@@ -206,26 +183,13 @@ func (t *confTable[V]) roomLocked() error {
 
 // putNowLocked publishes a value before it is written.
 func (t *confTable[V]) putNowLocked(name string, v *V) {
-	t.publishLocked(name, v)
+	t.names.Set(name, v)
 	if t.unseen != nil {
 		t.unseen[name] = true
 	}
 	t.bumpLocked(1)
 	t.dirty = true
 	t.poke()
-}
-
-func (t *confTable[V]) publishLocked(name string, v *V) {
-	shard := &t.shards[t.shard(name)]
-	old := *shard.Load()
-	values := maps.Clone(old)
-	if v == nil {
-		delete(values, name)
-	} else {
-		values[name] = v
-	}
-	shard.Store(&values)
-	t.names.Add(int64(len(values) - len(old)))
 }
 
 // bumpLocked moves the version by a number of changes. Apache: DataVersion.nextVersion, once a change.
@@ -390,7 +354,7 @@ func (t *confTable[V]) finishLocked(b *batch[V], err error) {
 		t.file.opts.Logger.Error("table could not be written", "file", t.file.path, "error", err)
 	} else if b != nil {
 		for name, v := range b.changes {
-			t.publishLocked(name, v)
+			t.names.Set(name, v)
 		}
 	}
 }

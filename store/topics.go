@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/apogee-mq/apogee/codec"
 )
@@ -109,15 +110,26 @@ func (t *Topics) Get(name string) (*codec.TopicConfig, bool) {
 
 // GetBytes is Get for a name that lies in a frame; it does not allocate.
 func (t *Topics) GetBytes(name []byte) (*codec.TopicConfig, bool) {
-	cfg := t.table.getBytes(name)
+	return t.GetNamed(NameOfBytes(name))
+}
+
+// GetNamed is Get for a name whose hash is known.
+func (t *Topics) GetNamed(name Name) (*codec.TopicConfig, bool) {
+	cfg := t.table.names.Get(name)
 	if cfg == nil {
-		cfg = implicitFor(t.lmq, name)
+		cfg = implicitFor(t.lmq, name.bytes())
 	}
 	return cfg, cfg != nil
 }
 
+// Expect and Fetch are those of Names, for GetNamed.
+func (t *Topics) Expect(name Name) { t.table.names.Expect(name) }
+
+// Fetch follows Expect.
+func (t *Topics) Fetch(name Name) { t.table.names.Fetch(name, unsafe.Sizeof(codec.TopicConfig{})) }
+
 // Len returns the number of topics.
-func (t *Topics) Len() int { return int(t.table.names.Load()) }
+func (t *Topics) Len() int { return t.table.names.Len() }
 
 // All returns every topic in the order of their names.
 func (t *Topics) All() []*codec.TopicConfig { return t.table.sorted() }
