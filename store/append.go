@@ -155,6 +155,7 @@ func (s *Store) put(m *Message, r *PutResult) error {
 		s.dispatcher.published()
 		return nil
 	case errGone:
+		m.Expected = Expected{}
 		return s.put(m, r) // its topic was deleted since; there is a new queue
 	default:
 		return err

@@ -190,9 +190,6 @@ func (d *dispatcher) batch(written int64) (err error) {
 	defer d.index.mu.Unlock()
 	at, tail, head := d.reached, d.tail.Load(), d.head.Load()
 	for range dispatchBatch {
-		if err = d.index.putNoted(notedKeys); err != nil {
-			break
-		}
 		if tail == head {
 			// What was written then was in the ring before head was read, or is not coming.
 			at, err = d.parse(at, written)
@@ -312,6 +309,9 @@ func itemOf(m *codec.Message, q *queue, logger *slog.Logger) dispatchItem {
 
 // deliver writes the entries of one record. props may be nil, then they are looked up if they are needed.
 func (d *dispatcher) deliver(it *dispatchItem, props []byte) (err error) {
+	if err := d.index.putNoted(notedKeys); err != nil {
+		return err
+	}
 	q := it.q
 	if (d.index.live || q.schedule) && props == nil && it.propsLen > 0 {
 		props = d.propsOf(it)
@@ -403,6 +403,8 @@ func (d *dispatcher) announce() {
 		d.opts.OnArrival(d.arrivals[i])
 	}
 	clear(d.arrivals)
-	d.arrivals = d.arrivals[:0]
+	if d.arrivals = d.arrivals[:0]; cap(d.arrivals) > 4*dispatchBatch { // of records that were parsed
+		d.arrivals = nil
+	}
 	d.batches++
 }
