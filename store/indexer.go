@@ -136,25 +136,30 @@ func (x *indexer) feed(to int64, stop <-chan struct{}) error {
 	return nil
 }
 
-// put indexes one record.
+// put indexes one record, until the dispatcher does.
 func (x *indexer) put(topic string, props []byte, sysFlag int32, physOffset, storeMs int64) error {
-	x.note(topic, props, sysFlag, physOffset, storeMs)
-	return x.putNoted(0)
+	if codec.TransactionType(sysFlag) == codec.SysRollback {
+		return nil
+	}
+	uniqKey, keys, tags := indexedProperties(props)
+	if err := x.index.Put(topic, uniqKey, keys, tags, physOffset, storeMs); err != nil {
+		return fmt.Errorf("index message at %d: %w", physOffset, err)
+	}
+	return nil
 }
 
-// note takes the keys of a record, which putNoted puts into the index.
+// note takes the keys of a record of the dispatcher's, which putNoted puts into the index.
 func (x *indexer) note(topic string, props []byte, sysFlag int32, physOffset, storeMs int64) {
-	if codec.TransactionType(sysFlag) == codec.SysRollback {
-		return
-	}
-	if uniqKey, keys, tags := indexedProperties(props); len(uniqKey) > 0 || len(keys) > 0 || len(tags) > 0 {
+	if codec.TransactionType(sysFlag) != codec.SysRollback {
+		uniqKey, keys, tags := indexedProperties(props)
 		x.index.note(topic, uniqKey, keys, tags, physOffset, storeMs)
 	}
 }
 
-// putNoted puts the keys that were noted into the index, when those are many all but the newest. After an error some are still noted.
+// putNoted puts the keys that the dispatcher noted into the index, when those are many all but the newest. After an error some are
+// still noted.
 func (x *indexer) putNoted(many int) error {
-	if x.index == nil || len(x.index.noted) <= many {
+	if !x.live || len(x.index.noted) <= many {
 		return nil
 	}
 	if err := x.index.putNoted(many / 2); err != nil {
@@ -165,7 +170,7 @@ func (x *indexer) putNoted(many int) error {
 
 // indexed returns physOffset, up to which keys were noted, or that of the first record with one that is not in the index.
 func (x *indexer) indexed(physOffset int64) int64 {
-	if x.index != nil && len(x.index.noted) > 0 {
+	if x.live && len(x.index.noted) > 0 {
 		return x.index.noted[0].physOffset
 	}
 	return physOffset
