@@ -61,8 +61,7 @@ func (c *sendCall) Release() {
 		c.ids, c.batch.PhysOffsets = nil, nil
 	}
 	c.h, c.props, c.resp, c.slotMs, c.static = codec.SendHeader{}, sentProps{}, codec.SendResponse{}, 0, staticQueue{}
-	c.topic = store.Name{}
-	c.msg = store.Message{}
+	c.topic, c.msg = store.Name{}, store.Message{}
 	c.parked.Forget()
 	c.p.sends.Put(c)
 }

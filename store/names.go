@@ -115,7 +115,7 @@ func newNameSlots[V any](names int) *nameSlots[V] {
 // Set gives a name its value; nil takes the name out.
 func (t *Names[V]) Set(name string, value *V) {
 	n := NameOf(name)
-	shard, had := t.shard(n), t.Get(n) != nil
+	shard := t.shard(n)
 	old := shard.Load()
 	count := old.len()
 	if value != nil {
@@ -133,12 +133,7 @@ func (t *Names[V]) Set(name string, value *V) {
 		next.add(nameSlot[V]{n.hash, value, name})
 	}
 	shard.Store(next)
-	switch has := value != nil; {
-	case has && !had:
-		t.count.Add(1)
-	case had && !has:
-		t.count.Add(-1)
-	}
+	t.count.Add(int64(next.len() - old.len()))
 }
 
 func (s *nameSlots[V]) add(slot nameSlot[V]) {

@@ -72,8 +72,10 @@ func (qs *queues) rootOf(kind queueKind) string {
 // shard returns where a queue lies, and its hash.
 func (qs *queues) shard(topic string, id int32) (*queueShard, uint64) {
 	hash := queueHash(NameOf(topic), id)
-	return &qs.shards[hash%queueShards], hash
+	return qs.shardOf(hash), hash
 }
+
+func (qs *queues) shardOf(hash uint64) *queueShard { return &qs.shards[hash%queueShards] }
 
 // find returns the queue or nil.
 func (qs *queues) find(topic string, id int32) *queue {
@@ -84,7 +86,7 @@ func (qs *queues) find(topic string, id int32) *queue {
 // fetch returns the queue that most probably has the hash, and has the processor fetch what an append looks at of it. The caller
 // compares the key.
 func (qs *queues) fetch(hash uint64) *queue {
-	q := qs.shards[hash%queueShards].table.Load().likely(hash)
+	q := qs.shardOf(hash).table.Load().likely(hash)
 	if q != nil {
 		prefetchWrite(unsafe.Pointer(q), unsafe.Offsetof(q.all))
 	}
@@ -100,7 +102,7 @@ type Expected struct {
 // Expect has the processor fetch where the queue of a message is looked up, if there is one. Fetch follows, a little later.
 func (s *Store) Expect(topic Name, queueID int32) Expected {
 	hash := queueHash(topic, queueID)
-	s.queues.shards[hash%queueShards].table.Load().expect(hash)
+	s.queues.shardOf(hash).table.Load().expect(hash)
 	return Expected{hash: hash}
 }
 
