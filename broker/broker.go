@@ -151,9 +151,9 @@ func (b *Broker) openStore(cfg Config) (err error) {
 			return topicsErr == nil && b.compactionTopic(topic)
 		}
 	}
-	opts.OnArrival = func(a store.Arrival) {
+	opts.OnArrival = func(batch []store.Arrival) {
 		if p := b.told.Load(); p != nil {
-			p.Arrived(a)
+			p.Arrived(batch)
 		}
 	}
 	opts.OpenFilters = func() (_ *store.Filters, err error) {

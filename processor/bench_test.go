@@ -288,9 +288,9 @@ func BenchmarkArrivedNobodyWaits(b *testing.B) {
 	r := newRig(b)
 	r.topicOf("T", 4)
 	r.request(codec.PullMessage, waitFields(fields{"queueId": "1"}), "")
-	a := store.Arrival{Topic: "T", SameTags: true}
+	batch := []store.Arrival{{Topic: "T", SameTags: true}}
 	b.ReportAllocs()
 	for range b.N {
-		r.Arrived(a)
+		r.Arrived(batch)
 	}
 }

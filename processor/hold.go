@@ -173,7 +173,7 @@ func (h *hold) takeLocked(shard *holdShard, pp *parkedPull) {
 }
 
 // arrived wakes the pulls that wait for what became visible. The dispatcher calls it.
-func (h *hold) arrived(a store.Arrival) {
+func (h *hold) arrived(a *store.Arrival) {
 	if h.count.Load() == 0 {
 		return
 	}
@@ -183,7 +183,7 @@ func (h *hold) arrived(a store.Arrival) {
 	shard.mu.Lock()
 	for pp := shard.queues[key]; pp != nil; {
 		next := pp.queueNext
-		if h.wants(shard, pp, &a) {
+		if h.wants(shard, pp, a) {
 			h.takeLocked(shard, pp)
 			pp.nextTaken, taken = taken, pp
 		}

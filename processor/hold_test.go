@@ -156,14 +156,14 @@ func TestHoldReadsMixedArrivals(t *testing.T) {
 	b.parks(waitFields(fields{"subscription": "A"}))
 	b.put("T", 0, "B", "other")
 	b.put("T", 0, "C", "other")
-	b.Arrived(store.Arrival{Topic: "T", FirstQueueOffset: 0, QueueOffset: 1}) // tags differ
+	b.Arrived([]store.Arrival{{Topic: "T", FirstQueueOffset: 0, QueueOffset: 1}}) // tags differ
 	require.Zero(t, b.ParkedPulls(), "woken")
 	b.pool.setFull(false)
 	b.TickHold(b.clock.Now())
 	require.Eventually(t, func() bool { return b.ParkedPulls() == 1 }, 10*time.Second, time.Millisecond)
 	b.conn.none(t)
 	b.put("T", 0, "A", "mine")
-	b.Arrived(store.Arrival{Topic: "T", FirstQueueOffset: 2, QueueOffset: 2, TagsCode: codec.TagsCode([]byte("A")), SameTags: true})
+	b.Arrived([]store.Arrival{{Topic: "T", FirstQueueOffset: 2, QueueOffset: 2, TagsCode: codec.TagsCode([]byte("A")), SameTags: true}})
 	require.Equal(t, []string{"mine"}, bodiesOf(t, b.conn.next(t).Body))
 	b.requireEmpty()
 }
@@ -174,7 +174,7 @@ func TestHoldIgnoresWhatThePullHasSeen(t *testing.T) {
 	b.topicOf("T", 4)
 	b.put("T", 0, "", "seen")
 	b.parks(waitFields(fields{"queueOffset": "1"}))
-	b.Arrived(store.Arrival{Topic: "T", FirstQueueOffset: 0, QueueOffset: 0, SameTags: true})
+	b.Arrived([]store.Arrival{{Topic: "T", FirstQueueOffset: 0, QueueOffset: 0, SameTags: true}})
 	require.Equal(t, int64(1), b.ParkedPulls())
 	b.conn.none(t)
 }

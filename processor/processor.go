@@ -251,17 +251,20 @@ func (p *Processor) SetSettings(s Settings) {
 	p.settings.Store(l)
 }
 
-// Arrived tells that messages became visible in a queue. The store's dispatcher calls it; it does not block.
-func (p *Processor) Arrived(a store.Arrival) {
-	if a.Topic == store.TopicSchedule {
-		p.schedule.Notify(a.QueueID)
+// Arrived tells that messages became visible in queues. The store's dispatcher calls it; it does not block.
+func (p *Processor) Arrived(batch []store.Arrival) {
+	for i := range batch {
+		a := &batch[i]
+		switch {
+		case a.Topic == store.TopicSchedule:
+			p.schedule.Notify(a.QueueID)
+		case a.Topic == store.TopicWheelTimer && p.opts.Timer != nil:
+			p.opts.Timer.Notify()
+		}
+		p.hold.arrived(a)
+		p.popping.hold.arrived(a)
+		p.lites.arrived(a)
 	}
-	if a.Topic == store.TopicWheelTimer && p.opts.Timer != nil {
-		p.opts.Timer.Notify()
-	}
-	p.hold.arrived(a)
-	p.popping.hold.arrived(&a)
-	p.lites.arrived(&a)
 }
 
 // ConnClosed forgets the clients and the parked pulls and pops of a connection that has ended.

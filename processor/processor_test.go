@@ -84,11 +84,13 @@ func newRigIn(t testing.TB, dir string, change ...func(*setup)) *rig {
 	s.store.SegmentBytes = 64 << 20
 	s.store.StoreHost = testHost
 	s.store.Now = b.clock.Now
-	s.store.OnArrival = func(a store.Arrival) { // recovery of deliveries may write before there is a processor
+	s.store.OnArrival = func(batch []store.Arrival) { // recovery of deliveries may write before there is a processor
 		if p := b.started.Load(); p != nil {
-			p.Arrived(a)
+			p.Arrived(batch)
 		}
-		b.told.Store(a.PhysOffset)
+		for _, a := range batch {
+			b.told.Store(max(b.told.Load(), a.PhysOffset))
+		}
 	}
 	s.topic = store.TopicsOptions{
 		Cluster: "FixtureCluster", Broker: "broker-a", AutoCreate: true, DefaultQueueNums: 8, ClusterTopic: true, BrokerTopic: true,

@@ -142,7 +142,7 @@ func (s *Store) put(m *Message, r *PutResult) error {
 	if err := s.checkRecord(rec, room); err != nil {
 		return err
 	}
-	if q == nil || q.key.id != m.QueueID || q.key.topic != m.Topic {
+	if q == nil || q.id != m.QueueID || q.topic != m.Topic {
 		if q, err = s.queueFor(m); err != nil {
 			return err
 		}
@@ -214,7 +214,7 @@ func (s *Store) appendLocked(q *queue, rec *record, dst []byte, from, physOffset
 	}
 	rec.place(dst, queueOffset, physOffset, now)
 	if it := s.dispatcher.room(); it != nil {
-		it.q, it.from, it.physOffset, it.queueOffset = q, from, physOffset, queueOffset
+		it.q, it.topic, it.from, it.physOffset, it.queueOffset = q, q.topic, from, physOffset, queueOffset
 		it.tagsCode, it.storeMs = rec.tagsCode, now
 		it.size, it.propsLen, it.sysFlag, it.count = int32(rec.size), int32(rec.propsLen()), rec.sysFlag, rec.count
 		it.lmqs = rec.lmqs

@@ -19,12 +19,12 @@ func BenchmarkArrival(b *testing.B) {
 	var mu sync.Mutex
 	put := map[int64]time.Duration{} // by physical offset
 	var took []time.Duration
-	opts.OnArrival = func(a Arrival) {
+	opts.OnArrival = eachArrival(func(a Arrival) {
 		now := time.Since(began)
 		mu.Lock()
 		took = append(took, now-put[a.PhysOffset])
 		mu.Unlock()
-	}
+	})
 	s, err := Open(opts)
 	require.NoError(b, err)
 	defer func() { require.NoError(b, s.Close()) }()

@@ -150,7 +150,7 @@ func (c *compactionLog) catchUp(stop <-chan struct{}) error {
 	defer func() {
 		least, most := c.bounds()
 		if fn := c.all.opts.OnArrival; fn != nil && most > first && least >= 0 {
-			fn(Arrival{Topic: c.q.topic, QueueID: c.q.id, FirstQueueOffset: first, QueueOffset: most - 1})
+			fn([]Arrival{{Topic: c.q.topic, QueueID: c.q.id, FirstQueueOffset: first, QueueOffset: most - 1}})
 		}
 	}()
 	for {

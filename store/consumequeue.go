@@ -66,37 +66,39 @@ var errGone = errors.New("queue is deleted")
 // use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
 // queueFile. Apache: ConsumeQueue, BatchConsumeQueue.
 //
-// It is four lines of the processor's cache: of appends and lookups, of what seldom changes, and two of the dispatcher. Those of many
+// It is four lines of the processor's cache, of which an append looks at the first and the dispatcher at the last. Those of many
 // queues are in no cache, and those that both write would go to and fro between two processors.
 type queue struct {
-	next    int64    // offset of the next put; guarded by the append lock
-	key     queueKey // topic and id, for lookups
-	removed bool     // the topic was deleted; guarded by the append lock
-
-	gone   bool        // files are removed; guarded by mu
-	faulty atomic.Bool // an entry was found damaged, and said so
+	next int64 // offset of the next put; guarded by the append lock
+	queueKey
+	removed bool        // the topic was deleted; guarded by the append lock
+	gone    bool        // files are removed; guarded by mu
+	faulty  atomic.Bool // an entry was found damaged, and said so
 	// min is the first offset whose record was in the log when the log began at minFor.
 	min, minFor atomic.Int64
-	ext         *extUnits // nil until they are looked for; guarded by mu
+	_           [8]byte
 
 	all   *queues
 	kind  queueKind
-	topic string
 	files []*queueFile // guarded by mu
-
-	mu      sync.Mutex   // guards what follows, but for what is said to be another's
-	max     atomic.Int64 // offset after the last entry that readers may see; written under mu
-	end     int64        // position after the last entry
-	maxPhys int64        // physical offset after the last entry's record
-	late    lateRun      // not in its file yet
-	hot     bool         // the next run is to be a long one
-
-	schedule bool // of SCHEDULE_TOPIC_XXXX: tag codes are due times; never changes
-	extended bool // new entries get units; never changes
-	id       int32
+	ext   *extUnits    // nil until they are looked for; guarded by mu
 	// compaction is what is read instead of the log when the topic's cleanup policy is COMPACTION, nil otherwise.
 	compaction *compactionLog
-	arrived    arrivedIn // belongs to the dispatcher
+
+	late lateRun // where the entries in memory are to go
+	hot  bool    // the next run is to be a long one
+	_    [31]byte
+
+	mu        sync.Mutex   // guards what follows, but for what is said to be another's
+	max       atomic.Int64 // offset after the last entry that readers may see; written under mu
+	end       int64        // position after the last entry
+	maxPhys   int64        // physical offset after the last entry's record
+	tail      lateTail     // the entries that are not in their file yet
+	arrived   int32        // where the arrival of a batch may be; belongs to the dispatcher
+	arrivedID int32        // id, for it
+	schedule  bool         // of SCHEDULE_TOPIC_XXXX: tag codes are due times; never changes
+	extended  bool         // new entries get units; never changes
+	compacted bool         // compaction is not nil; never changes
 }
 
 // queueFile is one file of a queue. Its fields but recent are guarded by the queue's mu.
@@ -222,12 +224,12 @@ func (q *queue) entry(queueOffset int64) (entry, bool) {
 func (q *queue) put(e entry) error { return q.putExtended(e, nil) }
 
 // putExtended is put with the bit map for the entry's unit. Among many queues nearly all that it waits for is the lines of memory
-// that it looks at: mostly those of the queue's last fields, and of the end of its run.
+// that it looks at: that of the queue's last fields, and that of the end of its run.
 func (q *queue) putExtended(e entry, bits []byte) error {
 	q.mu.Lock()
-	if l := &q.late; l.takes(e.queueOffset * entryBytes) {
-		l.add(e)
-		q.passLocked(l.end(), e)
+	if pos := e.queueOffset * entryBytes; pos == q.end && q.tail.takes() {
+		q.tail.add(e)
+		q.passLocked(pos+entryBytes, e)
 		q.mu.Unlock()
 		return nil
 	}

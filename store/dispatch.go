@@ -26,7 +26,8 @@ const (
 // dispatchItem is what an append knows of its record, so that the dispatcher need not parse it again.
 type dispatchItem struct {
 	q           *queue
-	from        int64 // physical offset up to which the log was written before; a filler may lie between
+	topic       string // the queue's, which the dispatcher need not look up in the queue
+	from        int64  // physical offset up to which the log was written before; a filler may lie between
 	physOffset  int64
 	queueOffset int64
 	tagsCode    int64
@@ -66,19 +67,13 @@ type dispatcher struct {
 	doneMs   atomic.Int64  // store time of the last record before it
 
 	// What follows belongs to run.
-	batches  uint64    // so many have begun, from 1 on
 	arrivals []Arrival // of the batch
+	arrived  []*queue  // theirs; a queue knows its place
 	lastMs   int64
 	reached  int64    // up to here records were delivered: done, but for those whose keys the index has no room for
 	last     int64    // where the last record before it begins
 	seg      *segment // of the last record whose properties were read
 	bits     []byte   // of the record's bit map
-}
-
-// arrivedIn says where a queue's arrival of a batch is.
-type arrivedIn struct {
-	batch uint64
-	at    int // in arrivals
 }
 
 func newDispatcher(s *Store) *dispatcher {
@@ -95,7 +90,6 @@ func newDispatcher(s *Store) *dispatcher {
 		opts:    &s.opts,
 		ring:    make([]dispatchItem, n),
 		wake:    make(chan struct{}, 1),
-		batches: 1,
 	}
 }
 
@@ -234,11 +228,11 @@ func (d *dispatcher) batch(written int64) (err error) {
 func (d *dispatcher) lookAhead(tail, head uint64) {
 	if tail+aheadOfQueue < head {
 		q := d.place(tail + aheadOfQueue).q
-		prefetchWrite(unsafe.Pointer(&q.all), unsafe.Sizeof(*q)-unsafe.Offsetof(q.all))
+		prefetchWrite(unsafe.Pointer(&q.mu), 1)
 	}
 	if tail+aheadOfRun < head {
 		it := d.place(tail + aheadOfRun)
-		prefetchEnd(&it.q.late.b, entryBytes)
+		prefetchEnd(&it.q.tail, entryBytes)
 		if seg, end := d.seg, it.physOffset+int64(it.size); seg != nil && it.physOffset >= seg.base && end <= seg.end() {
 			prefetch(unsafe.Pointer(&seg.data[end-1-seg.base-int64(it.propsLen)]), uintptr(it.propsLen))
 		}
@@ -295,6 +289,7 @@ func (d *dispatcher) at() (physOffset, lastAt int64) {
 func itemOf(m *codec.Message, q *queue, logger *slog.Logger) dispatchItem {
 	it := dispatchItem{
 		q:           q,
+		topic:       q.topic,
 		physOffset:  m.PhysOffset,
 		queueOffset: m.QueueOffset,
 		storeMs:     m.StoreTimestampMs,
@@ -332,24 +327,24 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) (err error) {
 		if err != nil {
 			return err
 		}
-		if c := q.compaction; c != nil {
-			if err := c.follow(e); err != nil {
+		if q.compacted {
+			if err := q.compaction.follow(e); err != nil {
 				return err
 			}
 		}
-		d.touch(q, it, tags)
+		d.touch(q, it.topic, it, tags)
 		if it.lmqs {
 			if props == nil && it.propsLen > 0 {
 				props = d.propsOf(it)
 			}
-			if err := d.deliverLMQs(lmqsOf(q.topic, props), it, tags); err != nil {
+			if err := d.deliverLMQs(lmqsOf(it.topic, props), it, tags); err != nil {
 				return err
 			}
 		}
 	}
 	d.lastMs = max(d.lastMs, it.storeMs)
 	if d.index.live {
-		d.index.note(q.topic, props, it.sysFlag, it.physOffset, it.storeMs)
+		d.index.note(it.topic, props, it.sysFlag, it.physOffset, it.storeMs)
 	}
 	return nil
 }
@@ -384,27 +379,30 @@ func (d *dispatcher) propsOf(it *dispatchItem) []byte {
 }
 
 // touch notes the new entry for the batch's announcement.
-func (d *dispatcher) touch(q *queue, it *dispatchItem, tags int64) {
+func (d *dispatcher) touch(q *queue, topic string, it *dispatchItem, tags int64) {
 	if d.opts.OnArrival == nil {
 		return
 	}
-	if q.arrived.batch != d.batches {
-		q.arrived = arrivedIn{batch: d.batches, at: len(d.arrivals)}
-		d.arrivals = append(d.arrivals, Arrival{Topic: q.topic, QueueID: q.id, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true})
+	if at := int(q.arrived); at >= len(d.arrived) || d.arrived[at] != q {
+		q.arrived = int32(len(d.arrived))
+		d.arrived = append(d.arrived, q)
+		d.arrivals = append(d.arrivals, Arrival{Topic: topic, QueueID: q.arrivedID, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true})
 	}
-	a := &d.arrivals[q.arrived.at]
+	a := &d.arrivals[q.arrived]
 	a.SameTags = a.SameTags && a.TagsCode == tags
 	a.QueueOffset, a.PhysOffset, a.StoreTimestampMs = it.queueOffset+int64(it.count)-1, it.physOffset, it.storeMs
 }
 
 // announce calls OnArrival for the queues of the batch.
 func (d *dispatcher) announce() {
-	for i := range d.arrivals {
-		d.opts.OnArrival(d.arrivals[i])
+	if len(d.arrivals) == 0 {
+		return
 	}
+	d.opts.OnArrival(d.arrivals)
 	clear(d.arrivals)
-	if d.arrivals = d.arrivals[:0]; cap(d.arrivals) > 4*dispatchBatch { // of records that were parsed
-		d.arrivals = nil
+	clear(d.arrived)
+	d.arrivals, d.arrived = d.arrivals[:0], d.arrived[:0]
+	if cap(d.arrivals) > 4*dispatchBatch { // of records that were parsed
+		d.arrivals, d.arrived = nil, nil
 	}
-	d.batches++
 }

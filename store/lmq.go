@@ -272,7 +272,7 @@ func (d *dispatcher) deliverLMQs(lmq lmqIter, it *dispatchItem, tags int64) erro
 		if err := q.put(e); err != nil {
 			return err
 		}
-		d.touch(q, &one, tags)
+		d.touch(q, q.topic, &one, tags)
 	}
 	return nil
 }

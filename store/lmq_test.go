@@ -219,14 +219,14 @@ func TestLMQArrivals(t *testing.T) {
 	o.MultiDispatch, o.DispatchRing = true, 16
 	var mu sync.Mutex
 	next := make(map[string]int64)
-	o.OnArrival = func(a Arrival) {
+	o.OnArrival = eachArrival(func(a Arrival) {
 		mu.Lock()
 		defer mu.Unlock()
 		if a.FirstQueueOffset != next[a.Topic] {
 			t.Errorf("arrival %+v, expected from %d", a, next[a.Topic])
 		}
 		next[a.Topic] = a.QueueOffset + 1
-	}
+	})
 	s := openTestStore(t, o)
 	var r PutResult
 	for i := range 3000 {

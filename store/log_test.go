@@ -23,7 +23,7 @@ func TestArrivals(t *testing.T) {
 	next := make(map[queueKey]int64)
 	var last Arrival
 	var s *Store
-	o.OnArrival = func(a Arrival) {
+	o.OnArrival = eachArrival(func(a Arrival) {
 		mu.Lock()
 		defer mu.Unlock()
 		key := queueKey{a.Topic, a.QueueID}
@@ -35,7 +35,7 @@ func TestArrivals(t *testing.T) {
 		if s.MaxQueueOffset(a.Topic, a.QueueID) <= a.QueueOffset {
 			t.Error("told before it is visible")
 		}
-	}
+	})
 	s = openTestStore(t, o)
 	for i := range 5000 {
 		var r PutResult
@@ -91,7 +91,7 @@ func TestDispatcherReadsTheLog(t *testing.T) {
 	o.DispatchRing = 16
 	gate := make(chan struct{})
 	var once sync.Once
-	o.OnArrival = func(Arrival) { once.Do(func() { <-gate }) }
+	o.OnArrival = func([]Arrival) { once.Do(func() { <-gate }) }
 	s := openTestStore(t, o)
 	const n = 3000
 	for i := range n {

@@ -131,9 +131,9 @@ type Options struct {
 	// IndexWait is how long a query by key waits for an index that is behind the log. The default value is 3 s.
 	IndexWait time.Duration
 
-	// OnArrival, if set, is called by the dispatcher after the entries of a queue became visible, once for each queue
-	// touched by a batch. It must not block and must not call Close.
-	OnArrival func(a Arrival)
+	// OnArrival, if set, is called by the dispatcher after the entries of queues became visible, with one arrival for each queue
+	// touched by a batch. It must not block, call Close, or keep the arrivals.
+	OnArrival func(batch []Arrival)
 	// Retention says what of the log is deleted when; Store.SetRetention changes it. The default value is DefaultRetention.
 	Retention Retention
 	// DiskUsage measures the disk that a path lies on. The default value is DiskOf.

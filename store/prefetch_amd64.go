@@ -12,7 +12,7 @@ func prefetch(p unsafe.Pointer, n uintptr)
 //go:noescape
 func prefetchWrite(p unsafe.Pointer, n uintptr)
 
-// prefetchEnd is prefetchWrite of the n bytes behind the last of *b, n > 0. Somebody may be changing *b: it only looks where they were.
+// prefetchEnd is prefetchWrite of the n bytes behind the last of *t, n > 0. Somebody may be changing *t: it only looks where they were.
 //
 //go:noescape
-func prefetchEnd(b *[]byte, n uintptr)
+func prefetchEnd(t *lateTail, n uintptr)

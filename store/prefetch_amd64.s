@@ -1,4 +1,5 @@
 #include "textflag.h"
+#include "go_asm.h"
 
 // func prefetch(p unsafe.Pointer, n uintptr)
 TEXT ·prefetch(SB), NOSPLIT, $0-16
@@ -34,12 +35,13 @@ line:
 done:
 	RET
 
-// func prefetchEnd(b *[]byte, n uintptr)
+// func prefetchEnd(t *lateTail, n uintptr)
 TEXT ·prefetchEnd(SB), NOSPLIT, $0-16
-	MOVQ b+0(FP), AX
+	MOVQ t+0(FP), AX
 	MOVQ n+8(FP), CX
-	MOVQ (AX), SI
-	ADDQ 8(AX), SI
+	MOVQ lateTail_b(AX), SI
+	MOVWQZX lateTail_n(AX), DX
+	ADDQ DX, SI
 	BYTE $0x0F; BYTE $0x0D; BYTE $0x0E // PREFETCHW (SI)
 	ADDQ CX, SI
 	DECQ SI

@@ -17,7 +17,7 @@ func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err 
 	if q.extended || q.isBatch() || f != nil && f.m != nil {
 		return false, nil
 	}
-	if l := &q.late; l.f != nil && (l.f != f || l.end() != pos) {
+	if q.late.f != nil && (q.late.f != f || q.lateEnd() != pos) {
 		if err := q.writeLateLocked(); err != nil {
 			return false, err
 		}

@@ -119,18 +119,18 @@ func TestHotQueueKeepsABlock(t *testing.T) {
 	put(1, 1000) // makes the file
 	put(short-1, 1000)
 	require.Equal(t, 1, onDisk(t, s, "T"))
-	put(1, 1000+hotRunMs-1)
+	put(1, 1000+short*hotEntryMs-1)
 	require.Equal(t, 1+short, onDisk(t, s, "T"))
-	put(block-short-2, 2000)
+	put(block-short-2, 5000)
 	require.Equal(t, 1+short, onDisk(t, s, "T"), "up to the end of the block")
 	require.EqualValues(t, 1, s.queues.keptHot.Load())
-	put(1, 3000) // lies in two blocks
+	put(1, 5000+block*hotEntryMs) // lies in two blocks
 	require.Equal(t, block, onDisk(t, s, "T"))
 	require.Zero(t, s.queues.keptHot.Load())
-	put(short, 4000)
-	require.Equal(t, block+short, onDisk(t, s, "T"), "it took a second: a short run again")
+	put(short, 20_000)
+	require.Equal(t, block+short, onDisk(t, s, "T"), "it took too long: a short run again")
 	s.queues.keptHot.Store(hotRuns)
-	put(short, 4000)
+	put(short, 20_000)
 	require.Equal(t, block+2*short, onDisk(t, s, "T"), "there are enough long runs")
 	require.EqualValues(t, hotRuns, s.queues.keptHot.Load())
 }

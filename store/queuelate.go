@@ -12,12 +12,18 @@ import (
 // the better part of a minute. Whoever looks at the file or flushes it has them written first; what a kill takes is dispatched
 // again, as what a power cut takes. It lies in its queue, next to what else a put looks at.
 type lateRun struct {
-	pos   int64 // of the first, in the queue
-	b     []byte
 	f     *queueFile // nil when there is no run
+	pos   int64      // of the first, in the queue
 	ms    int64      // store time of the first
-	plain int32      // length up to which an entry is only added; with one more the run is written
+	size  int32      // how many bytes of entries there is room for
 	found bool       // by recovery: they may be in the file
+}
+
+// lateTail is the entries of a lateRun, small enough for the line that the dispatcher looks at.
+type lateTail struct {
+	b     *byte
+	n     uint16 // length in bytes
+	plain uint16 // length up to which an entry is only added, with one more the run is written; 0 without a run that was put
 }
 
 const (
@@ -31,24 +37,26 @@ const (
 	keptRuns      = 16384
 	smallRunBytes = 160
 	smallRuns     = 131072
-	// A queue that had hotEntries or more within hotRunMs has a run up to the next block of its file: 8 MB in all.
-	hotRunMs    = 100
+	// A queue that had hotEntries or more, one each hotEntryMs, has a run up to the next block of its file: 50 MB in all.
 	hotEntries  = 32
+	hotEntryMs  = 60
 	hotRunBytes = (4096/entryBytes + 1) * entryBytes
-	hotRuns     = 2048
+	hotRuns     = 12288
 )
 
-// end is the position behind the run.
-func (l *lateRun) end() int64 { return l.pos + int64(len(l.b)) }
+// lateEnd is the position behind the run. It is the queue's end when there is a run that was put.
+func (q *queue) lateEnd() int64 { return q.late.pos + int64(q.tail.n) }
 
-// takes reports whether the run only needs to be added an entry at a position. There is no such run of a file that is mapped.
-func (l *lateRun) takes(pos int64) bool { return pos == l.end() && len(l.b)+entryBytes <= int(l.plain) }
+// lateBytes is the run.
+func (q *queue) lateBytes() []byte { return unsafe.Slice(q.tail.b, q.late.size)[:q.tail.n] }
+
+// takes reports whether the queue's next entry only needs to be added to a run. There is no such run of a file that is mapped.
+func (t *lateTail) takes() bool { return t.n+entryBytes <= t.plain }
 
 // add adds an entry, for which there is room.
-func (l *lateRun) add(e entry) {
-	n := len(l.b)
-	l.b = l.b[:n+entryBytes]
-	putEntry(l.b[n:], e)
+func (t *lateTail) add(e entry) {
+	putEntry(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t.b), t.n)), entryBytes), e)
+	t.n += entryBytes
 }
 
 // keepLocked adds an entry to the queue's run, or begins one with it, and writes the run when it is long enough or the file has no
@@ -65,17 +73,18 @@ func (q *queue) keepLocked(f *queueFile, pos int64, e entry) (bool, error) {
 		if b == nil {
 			return false, nil
 		}
-		*l, q.hot = lateRun{f: f, pos: pos, ms: e.storeMs, b: b, plain: int32(min(int64(cap(b)-entryBytes), room))}, false
+		*l, q.hot = lateRun{f: f, pos: pos, ms: e.storeMs, size: int32(cap(b))}, false
+		q.tail = lateTail{b: unsafe.SliceData(b), plain: uint16(min(int64(cap(b)-entryBytes), room))}
 	}
-	n := len(l.b)
-	l.add(e)
-	if len(l.b) <= int(l.plain) {
+	q.tail.add(e)
+	if q.tail.n <= q.tail.plain {
 		return true, nil
 	}
-	q.hot = n >= hotEntries*entryBytes && e.storeMs-l.ms < hotRunMs
+	entries := int64(q.tail.n / entryBytes)
+	q.hot = entries > hotEntries && e.storeMs-l.ms < entries*hotEntryMs
 	err := q.writeLateLocked()
 	if err != nil {
-		l.b = l.b[:n]
+		q.tail.n -= entryBytes
 	}
 	return err == nil, err
 }
@@ -109,17 +118,17 @@ func takeFrom(pool *sync.Pool, size int) []byte {
 
 // dropLateLocked forgets the queue's run.
 func (q *queue) dropLateLocked() {
-	l := q.late
-	q.late = lateRun{}
+	l, b := q.late, q.tail.b
+	q.late, q.tail = lateRun{}, lateTail{}
 	if l.f != nil && !l.found {
 		pool, kept := &q.all.runs, &q.all.kept
-		switch cap(l.b) {
+		switch l.size {
 		case smallRunBytes:
 			pool = &q.all.smallRuns
 		case hotRunBytes:
 			pool, kept = &q.all.hotRuns, &q.all.keptHot
 		}
-		pool.Put(unsafe.SliceData(l.b)) // a pointer, which is not made on the heap to be kept
+		pool.Put(b) // a pointer, which is not made on the heap to be kept
 		kept.Add(-1)
 	}
 }
@@ -141,7 +150,7 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	defer q.mu.Unlock()
 	pos := q.kind.putPos(e.queueOffset, q.end)
 	f := q.fileLocked(pos)
-	if l := &q.late; l.f != nil && (l.f != f || l.end() != pos) {
+	if q.late.f != nil && (q.late.f != f || q.lateEnd() != pos) {
 		if err := q.writeLateLocked(); err != nil {
 			return false, false, err
 		}
@@ -154,10 +163,11 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	}
 	var b [entryBytes]byte
 	q.kind.encode(b[:], e)
-	q.late.b = append(q.late.b, b[:]...)
+	run := append(q.lateBytes(), b[:]...)
+	q.tail.b, q.tail.n, q.late.size = unsafe.SliceData(run), uint16(len(run)), int32(cap(run))
 	q.end, q.maxPhys = pos+entryBytes, e.physOffset+int64(e.size)
 	q.max.Store(e.end())
-	if len(q.late.b) >= lateRunBytes {
+	if q.tail.n >= lateRunBytes {
 		err = q.mapLocked(f) // writes the run
 	}
 	return started, true, err
@@ -176,19 +186,19 @@ func (q *queue) writeLateLocked() error {
 		return nil
 	}
 	var err error
-	from, to := l.pos-l.f.base, l.end()-l.f.base
+	b, from, to := q.lateBytes(), l.pos-l.f.base, q.lateEnd()-l.f.base
 	switch {
 	case l.f.m != nil:
 		if err = q.writableLocked(l.f, to); err == nil {
-			copy(l.f.m.data[from:], l.b)
+			copy(l.f.m.data[from:], b)
 		}
 	case l.found:
 		err = q.rewriteLocked(l)
 	default:
-		err = l.f.writeCold(l.b, from)
+		err = l.f.writeCold(b, from)
 	}
 	if err != nil {
-		l.plain = 0 // tried again with the next entry
+		q.tail.plain = 0 // tried again with the next entry
 		return err
 	}
 	q.dirtyLocked(l.f, from, to, l.ms) // also what was there: it may not be on disk
@@ -198,17 +208,18 @@ func (q *queue) writeLateLocked() error {
 
 // rewriteLocked writes a run to its file unless it is there, and looks what lies behind it.
 func (q *queue) rewriteLocked(l *lateRun) error {
-	n, from := int64(len(l.b)), l.pos-l.f.base
+	run, from := q.lateBytes(), l.pos-l.f.base
+	n := int64(len(run))
 	b, empty, err := q.readBehindLocked(l.f, from, n)
 	if err != nil {
 		return err
 	}
 	defer q.all.pieces.Put(b)
 	l.f.cleanBehind = empty
-	if bytes.Equal((*b)[:n], l.b) {
+	if bytes.Equal((*b)[:n], run) {
 		return nil
 	}
-	return l.f.writeCold(l.b, from)
+	return l.f.writeCold(run, from)
 }
 
 // readBehindLocked reads n bytes at from of a file and what follows on the page, for the caller to give back; and says

@@ -88,7 +88,7 @@ func (qs *queues) find(topic string, id int32) *queue {
 func (qs *queues) fetch(hash uint64) *queue {
 	q := qs.shardOf(hash).table.Load().likely(hash)
 	if q != nil {
-		prefetchWrite(unsafe.Pointer(q), unsafe.Offsetof(q.all))
+		prefetchWrite(unsafe.Pointer(q), 1)
 	}
 	return q
 }
@@ -143,10 +143,11 @@ func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
 	if IsLMQ(key.topic) {
 		qs.lmqs.Add(1)
 	}
-	q := &queue{all: qs, key: key, kind: kind, topic: key.topic, id: key.id, schedule: key.topic == TopicSchedule}
+	q := &queue{all: qs, queueKey: key, kind: kind, arrivedID: key.id, schedule: key.topic == TopicSchedule}
 	q.extended = qs.opts.ExtUnits && kind == queueKind(simpleKind{}) && !IsLMQ(key.topic)
 	q.minFor.Store(-1)
 	q.compaction = qs.compactions.forNewQueue(q)
+	q.compacted = q.compaction != nil
 	return q
 }
 

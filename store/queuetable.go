@@ -29,7 +29,7 @@ func (t *queueTable) find(hash uint64, topic string, id int32) *queue {
 	}
 	for i := t.first(hash); ; i++ {
 		s := &t.slots[i&(len(t.slots)-1)]
-		if s.q == nil || s.hash == hash && s.q.key.id == id && s.q.key.topic == topic {
+		if s.q == nil || s.hash == hash && s.q.id == id && s.q.topic == topic {
 			return s.q
 		}
 	}

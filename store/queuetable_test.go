@@ -22,7 +22,7 @@ func TestQueueTable(t *testing.T) {
 			require.Same(t, want[key], q)
 			switch old := table; {
 			case q == nil:
-				q = &queue{key: key}
+				q = &queue{queueKey: key}
 				table = old.roomFor(1 + rnd.IntN(9))
 				table.add(hashOf(key), q)
 				require.Nil(t, old.find(hashOf(key), key.topic, key.id), "the one before is as it was")
@@ -36,8 +36,8 @@ func TestQueueTable(t *testing.T) {
 		}
 		n := 0
 		for hash, q := range table.all() {
-			require.Same(t, want[q.key], q)
-			require.Equal(t, hashOf(q.key), hash)
+			require.Same(t, want[q.queueKey], q)
+			require.Equal(t, hashOf(q.queueKey), hash)
 			n++
 		}
 		require.Equal(t, len(want), n)

@@ -24,7 +24,7 @@ func TestReadersWritersAndDeletion(t *testing.T) {
 	o.MaxMappedQueues = 100
 	o.DispatchRing = 64
 	var arrived atomic.Int64
-	o.OnArrival = func(a Arrival) { arrived.Add(a.QueueOffset - a.FirstQueueOffset + 1) }
+	o.OnArrival = eachArrival(func(a Arrival) { arrived.Add(a.QueueOffset - a.FirstQueueOffset + 1) })
 	s := openTestStore(t, o)
 	const queues, n = 30, 20000
 	var done atomic.Bool

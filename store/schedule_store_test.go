@@ -30,13 +30,13 @@ func openDelayStore(t testing.TB, opts Options, levels DelayLevels) *delayStore 
 	opts.DelayLevels = levels
 	d := &delayStore{arrived: make(chan Arrival, 1<<16)}
 	var schedule atomic.Pointer[Schedule]
-	opts.OnArrival = func(a Arrival) {
+	opts.OnArrival = eachArrival(func(a Arrival) {
 		if a.Topic != TopicSchedule {
 			d.arrived <- a
 		} else if s := schedule.Load(); s != nil {
 			s.Notify(a.QueueID)
 		}
-	}
+	})
 	var err error
 	d.Store, err = Open(opts)
 	require.NoError(t, err)

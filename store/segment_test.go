@@ -23,7 +23,7 @@ func TestSegmentNamesAgree(t *testing.T) {
 	for _, base := range []int64{0, 1, 99, 1 << 30, 1<<63 - 1} {
 		require.Equal(t, segmentName(base), string(appendSegmentName(nil, base)))
 	}
-	q := &queue{all: newQueues(&Options{Dir: "dir/"}, &commitLog{}), kind: simpleKind{}, topic: "T", id: 12}
+	q := &queue{all: newQueues(&Options{Dir: "dir/"}, &commitLog{}), kind: simpleKind{}, queueKey: queueKey{"T", 12}}
 	require.Equal(t, filepath.Join(q.dir(), segmentName(60)), q.filePath(60))
 	q.kind = batchKind{}
 	require.Equal(t, filepath.Join(q.dir(), segmentName(60)), q.filePath(60))

@@ -51,6 +51,15 @@ func testMessage(topic string, queueID int32, text string) *Message {
 	}
 }
 
+// eachArrival is an Options.OnArrival that calls fn for each queue of a batch.
+func eachArrival(fn func(Arrival)) func([]Arrival) {
+	return func(batch []Arrival) {
+		for _, a := range batch {
+			fn(a)
+		}
+	}
+}
+
 // waitDispatched waits until all that is written is visible.
 func waitDispatched(t testing.TB, s *Store) {
 	t.Helper()

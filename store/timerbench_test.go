@@ -22,11 +22,11 @@ func BenchmarkTimer(b *testing.B) {
 	opts := DefaultOptions(b.TempDir())
 	opts.IndexEnabled = false
 	var timer atomic.Pointer[Timer]
-	opts.OnArrival = func(a Arrival) {
+	opts.OnArrival = eachArrival(func(a Arrival) {
 		if t := timer.Load(); t != nil && a.Topic == TopicWheelTimer {
 			t.Notify()
 		}
-	}
+	})
 	s, err := Open(opts)
 	require.NoError(b, err)
 	t, err := OpenTimer(s, TimerOptions{})
