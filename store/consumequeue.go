@@ -66,7 +66,7 @@ var errGone = errors.New("queue is deleted")
 // use. Entries are written by the dispatcher, or by recovery before it starts. An idle queue is this struct and a
 // queueFile. Apache: ConsumeQueue, BatchConsumeQueue.
 //
-// It is four lines of the processor's cache, of which an append looks at the first and the dispatcher at the last. Those of many
+// It is five lines of the processor's cache, of which an append looks at the first and the dispatcher at the last two. Those of many
 // queues are in no cache, and those that both write would go to and fro between two processors.
 type queue struct {
 	next int64 // offset of the next put; guarded by the append lock
@@ -99,6 +99,8 @@ type queue struct {
 	schedule  bool         // of SCHEDULE_TOPIC_XXXX: tag codes are due times; never changes
 	extended  bool         // new entries get units; never changes
 	compacted bool         // compaction is not nil; never changes
+	_         [5]byte
+	stage     [stagedEntries * entryBytes]byte // the last of the tail
 }
 
 // queueFile is one file of a queue. Its fields but recent are guarded by the queue's mu.
@@ -224,11 +226,11 @@ func (q *queue) entry(queueOffset int64) (entry, bool) {
 func (q *queue) put(e entry) error { return q.putExtended(e, nil) }
 
 // putExtended is put with the bit map for the entry's unit. Among many queues nearly all that it waits for is the lines of memory
-// that it looks at: that of the queue's last fields, and that of the end of its run.
+// that it looks at: those of the queue's last fields.
 func (q *queue) putExtended(e entry, bits []byte) error {
 	q.mu.Lock()
 	if pos := e.queueOffset * entryBytes; pos == q.end && q.tail.takes() {
-		q.tail.add(e)
+		q.addLate(e)
 		q.passLocked(pos+entryBytes, e)
 		q.mu.Unlock()
 		return nil

@@ -19,6 +19,10 @@ const (
 	// aheadOfQueue and aheadOfRun are how many items ahead the lines of a queue and of its run are fetched.
 	aheadOfQueue = 8
 	aheadOfRun   = 4
+	// homeItems is how much of the ring is used while the dispatcher keeps up, so that it stays in the processor's caches: whoever puts an item
+	// in looks every homeSteps, from there on, whether the ring is empty, and begins again at its first place then.
+	homeItems = 512
+	homeSteps = 16
 	// notedKeys is how many keys wait for their slots in the index.
 	notedKeys = 16
 )
@@ -59,6 +63,7 @@ type dispatcher struct {
 	// What appends write and what the dispatcher writes lie in lines of the processor's caches of their own.
 	_        [64]byte
 	head     atomic.Uint64 // items put in; moved under the append lock
+	home     atomic.Uint64 // the item that lies in the first place of the ring; moved under the append lock, while the ring is empty
 	seenTail uint64        // tail as the last look at it was; guarded by the append lock
 	_        [64]byte
 	tail     atomic.Uint64 // items taken out
@@ -97,23 +102,28 @@ func newDispatcher(s *Store) *dispatcher {
 // What is there is of an old record. pushed follows.
 func (d *dispatcher) room() *dispatchItem {
 	head := d.head.Load()
+	if at := head - d.home.Load(); at >= homeItems && at%homeSteps == 0 && d.tail.Load() == head {
+		d.home.Store(head)
+	}
 	if head-d.seenTail >= uint64(len(d.ring)) {
 		if d.seenTail = d.tail.Load(); head-d.seenTail >= uint64(len(d.ring)) {
 			return nil
 		}
 	}
-	return d.place(head)
+	return d.place(head, d.home.Load())
 }
 
-// place is where the n-th item lies.
-func (d *dispatcher) place(n uint64) *dispatchItem { return &d.ring[n&uint64(len(d.ring)-1)] }
+// place is where the n-th item lies. home has to be read after the head that is beyond it.
+func (d *dispatcher) place(n, home uint64) *dispatchItem {
+	return &d.ring[(n-home)&uint64(len(d.ring)-1)]
+}
 
 // pushed lets the dispatcher have the item that room gave a place.
 func (d *dispatcher) pushed() { d.head.Store(d.head.Load() + 1) }
 
 // expect asks for the lines of the next item, which are in the cache of whoever read an old one there.
 func (d *dispatcher) expect() {
-	it := d.place(d.head.Load())
+	it := d.place(d.head.Load(), d.home.Load())
 	prefetchWrite(unsafe.Pointer(it), unsafe.Sizeof(*it))
 }
 
@@ -183,14 +193,15 @@ func (d *dispatcher) batch(written int64) (err error) {
 	d.index.mu.Lock()
 	defer d.index.mu.Unlock()
 	at, tail, head := d.reached, d.tail.Load(), d.head.Load()
+	home := d.home.Load()
 	for range dispatchBatch {
 		if tail == head {
 			// What was written then was in the ring before head was read, or is not coming.
 			at, err = d.parse(at, written)
 			break
 		}
-		d.lookAhead(tail, head)
-		it := d.place(tail)
+		d.lookAhead(tail, head, home)
+		it := d.place(tail, home)
 		end := it.physOffset + int64(it.size)
 		if end > written {
 			at, err = d.parse(at, min(it.from, written))
@@ -225,14 +236,14 @@ func (d *dispatcher) batch(written int64) (err error) {
 }
 
 // lookAhead has the processor fetch what the items behind the next ones need: among many queues each of them would wait for its own.
-func (d *dispatcher) lookAhead(tail, head uint64) {
+func (d *dispatcher) lookAhead(tail, head, home uint64) {
 	if tail+aheadOfQueue < head {
-		q := d.place(tail + aheadOfQueue).q
-		prefetchWrite(unsafe.Pointer(&q.mu), 1)
+		q := d.place(tail+aheadOfQueue, home).q
+		prefetchWrite(unsafe.Pointer(&q.mu), unsafe.Sizeof(*q)-unsafe.Offsetof(q.mu))
 	}
 	if tail+aheadOfRun < head {
-		it := d.place(tail + aheadOfRun)
-		prefetchEnd(&it.q.tail, entryBytes)
+		it := d.place(tail+aheadOfRun, home)
+		prefetchEnd(&it.q.tail)
 		if seg, end := d.seg, it.physOffset+int64(it.size); seg != nil && it.physOffset >= seg.base && end <= seg.end() {
 			prefetch(unsafe.Pointer(&seg.data[end-1-seg.base-int64(it.propsLen)]), uintptr(it.propsLen))
 		}

@@ -110,6 +110,30 @@ func TestDispatcherReadsTheLog(t *testing.T) {
 	}
 }
 
+// A dispatcher that keeps up uses the first places of its ring, over and over; all entries are right wherever the ring begins.
+func TestRingBeginsAgain(t *testing.T) {
+	t.Parallel()
+	for _, places := range []int{homeItems / 4, homeItems * 4} {
+		o := testOptions(t)
+		o.DispatchRing = places
+		s := openTestStore(t, o)
+		var r PutResult
+		n := 0
+		for _, burst := range []int{homeItems, 1, 3 * homeItems, 1, homeSteps, homeItems / 2, 5 * homeItems} {
+			for range burst {
+				require.NoError(t, s.PutWait(testMessage("T", 0, fmt.Sprint(n)), &r))
+				n++
+			}
+			waitDispatched(t, s)
+		}
+		for i, m := range readQueue(t, s, "T", 0, 0) {
+			require.Equal(t, fmt.Sprint(i), string(m.Body))
+		}
+		require.EqualValues(t, n, s.MaxQueueOffset("T", 0))
+		require.NotZero(t, s.dispatcher.home.Load())
+	}
+}
+
 // A hundred thousand queues cost a few hundred bytes each, no goroutine and no descriptor.
 func TestManyQueues(t *testing.T) {
 	if testing.Short() {

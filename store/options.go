@@ -153,7 +153,7 @@ type Options struct {
 	// TouchAheadBytes is how far ahead of the write position pages are made present. The default value is 32 MiB.
 	TouchAheadBytes int64
 	// DispatchRing is the number of puts the dispatcher may lag behind before it reads the log again. The default value is
-	// 8,192; it is rounded up to a power of two.
+	// 32,768; it is rounded up to a power of two.
 	DispatchRing int
 }
 
@@ -209,7 +209,7 @@ func DefaultOptions(dir string) Options {
 		Logger:             slog.New(slog.NewTextHandler(io.Discard, nil)),
 		AllocChunkBytes:    16 << 20,
 		TouchAheadBytes:    32 << 20,
-		DispatchRing:       8192,
+		DispatchRing:       32768,
 
 		CompactionLogBytes:   100 << 20,
 		CompactionQueueBytes: 10 << 20,

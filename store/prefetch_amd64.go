@@ -12,7 +12,8 @@ func prefetch(p unsafe.Pointer, n uintptr)
 //go:noescape
 func prefetchWrite(p unsafe.Pointer, n uintptr)
 
-// prefetchEnd is prefetchWrite of the n bytes behind the last of *t, n > 0. Somebody may be changing *t: it only looks where they were.
+// prefetchEnd is prefetchWrite of where the staged entries will go, when the next one fills the stage. Somebody may be changing *t: it
+// only looks where they would go.
 //
 //go:noescape
-func prefetchEnd(t *lateTail, n uintptr)
+func prefetchEnd(t *lateTail)

@@ -35,15 +35,18 @@ line:
 done:
 	RET
 
-// func prefetchEnd(t *lateTail, n uintptr)
-TEXT ·prefetchEnd(SB), NOSPLIT, $0-16
+// func prefetchEnd(t *lateTail)
+TEXT ·prefetchEnd(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
-	MOVQ n+8(FP), CX
+	CMPB lateTail_staged(AX), $(const_stagedEntries-1)
+	JNE  done
 	MOVQ lateTail_b(AX), SI
 	MOVWQZX lateTail_n(AX), DX
 	ADDQ DX, SI
+	SUBQ $((const_stagedEntries-1)*const_entryBytes), SI
 	BYTE $0x0F; BYTE $0x0D; BYTE $0x0E // PREFETCHW (SI)
-	ADDQ CX, SI
-	DECQ SI
+	ADDQ $(const_stagedEntries*const_entryBytes-1), SI
 	BYTE $0x0F; BYTE $0x0D; BYTE $0x0E // PREFETCHW (SI)
+
+done:
 	RET

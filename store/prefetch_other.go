@@ -10,4 +10,4 @@ func prefetch(unsafe.Pointer, uintptr) {}
 
 func prefetchWrite(unsafe.Pointer, uintptr) {}
 
-func prefetchEnd(*lateTail, uintptr) {}
+func prefetchEnd(*lateTail) {}

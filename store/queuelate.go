@@ -19,12 +19,17 @@ type lateRun struct {
 	found bool       // by recovery: they may be in the file
 }
 
-// lateTail is the entries of a lateRun, small enough for the line that the dispatcher looks at.
+// lateTail is the entries of a lateRun, small enough for the line that the dispatcher looks at. The last few of them lie in the queue's
+// stage: the ends of 8,192 runs lie on as many pages, and the processor would have to translate the address for each entry.
 type lateTail struct {
-	b     *byte
-	n     uint16 // length in bytes
-	plain uint16 // length up to which an entry is only added, with one more the run is written; 0 without a run that was put
+	b      *byte
+	n      uint16 // length in bytes
+	plain  uint16 // length up to which an entry is only added, with one more the run is written; 0 without a run that was put
+	staged uint8  // how many of the entries lie in the stage
 }
+
+// stagedEntries is how many entries a stage has room for: a line of the processor's cache.
+const stagedEntries = 3
 
 const (
 	// lateRunBytes is the length of a run of recovery that is not kept but written, into the mapped file.
@@ -47,16 +52,32 @@ const (
 // lateEnd is the position behind the run. It is the queue's end when there is a run that was put.
 func (q *queue) lateEnd() int64 { return q.late.pos + int64(q.tail.n) }
 
-// lateBytes is the run.
-func (q *queue) lateBytes() []byte { return unsafe.Slice(q.tail.b, q.late.size)[:q.tail.n] }
+// lateBytes is the run, none of it in the stage.
+func (q *queue) lateBytes() []byte {
+	q.unstage()
+	return unsafe.Slice(q.tail.b, q.late.size)[:q.tail.n]
+}
 
 // takes reports whether the queue's next entry only needs to be added to a run. There is no such run of a file that is mapped.
 func (t *lateTail) takes() bool { return t.n+entryBytes <= t.plain }
 
-// add adds an entry, for which there is room.
-func (t *lateTail) add(e entry) {
-	putEntry(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t.b), t.n)), entryBytes), e)
+// addLate adds an entry to the run, which has room for it.
+func (q *queue) addLate(e entry) {
+	t := &q.tail
+	putEntry(q.stage[int(t.staged)*entryBytes:], e)
 	t.n += entryBytes
+	if t.staged++; t.staged == stagedEntries {
+		q.unstage()
+	}
+}
+
+// unstage moves the entries of the stage to the others.
+func (q *queue) unstage() {
+	t := &q.tail
+	if n := int(t.staged) * entryBytes; n > 0 {
+		copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t.b), int(t.n)-n)), n), q.stage[:])
+		t.staged = 0
+	}
 }
 
 // keepLocked adds an entry to the queue's run, or begins one with it, and writes the run when it is long enough or the file has no
@@ -76,7 +97,7 @@ func (q *queue) keepLocked(f *queueFile, pos int64, e entry) (bool, error) {
 		*l, q.hot = lateRun{f: f, pos: pos, ms: e.storeMs, size: int32(cap(b))}, false
 		q.tail = lateTail{b: unsafe.SliceData(b), plain: uint16(min(int64(cap(b)-entryBytes), room))}
 	}
-	q.tail.add(e)
+	q.addLate(e)
 	if q.tail.n <= q.tail.plain {
 		return true, nil
 	}

@@ -86,7 +86,7 @@ func (o *TopicsOptions) merge(stored *codec.TopicConfigTable) (values map[string
 		if values[name] != nil {
 			missing--
 		}
-		cfg.TopicName = name
+		cfg.TopicName, cfg.Attributes = name, sharedIfNone(cfg.Attributes)
 		values[name] = cfg
 	}
 	return values, stored.DataVersion, missing
@@ -126,7 +126,9 @@ func (t *Topics) GetNamed(name Name) (*codec.TopicConfig, bool) {
 func (t *Topics) Expect(name Name) { t.table.names.Expect(name) }
 
 // Fetch follows Expect.
-func (t *Topics) Fetch(name Name) { t.table.names.Fetch(name, unsafe.Sizeof(codec.TopicConfig{})) }
+func (t *Topics) Fetch(name Name) {
+	t.table.names.Fetch(name, unsafe.Offsetof(codec.TopicConfig{}.Unknown))
+}
 
 // Len returns the number of topics.
 func (t *Topics) Len() int { return t.table.names.Len() }
@@ -343,10 +345,11 @@ func (t *Topics) mergeLocked(old, cfg *codec.TopicConfig) (*codec.TopicConfig, e
 			return nil, err
 		}
 		next.Attributes, err = alterAttributes(topicAttributes, true, nil, cfg.Attributes)
-		return next, err
+	} else {
+		next.Unknown = old.Unknown
+		next.Attributes, err = alterAttributes(topicAttributes, false, old.Attributes, cfg.Attributes)
 	}
-	next.Unknown = old.Unknown
-	next.Attributes, err = alterAttributes(topicAttributes, false, old.Attributes, cfg.Attributes)
+	next.Attributes = sharedIfNone(next.Attributes)
 	return next, err
 }
 
@@ -385,11 +388,19 @@ func (t *Topics) Delete(name string) (bool, error) {
 
 func cloneTopic(cfg *codec.TopicConfig) *codec.TopicConfig {
 	c := *cfg
-	c.Attributes = maps.Clone(cfg.Attributes)
-	if c.Attributes == nil {
-		c.Attributes = make(map[string]string)
-	}
+	c.Attributes = sharedIfNone(maps.Clone(cfg.Attributes))
 	return &c
+}
+
+// noAttributes are those of all topics that have none: each send looks at how many its topic has, and among many topics each would
+// have a line of memory of its own.
+var noAttributes = make(map[string]string)
+
+func sharedIfNone(attributes map[string]string) map[string]string {
+	if len(attributes) == 0 {
+		return noAttributes
+	}
+	return attributes
 }
 
 func equalTopics(a, b *codec.TopicConfig) bool {
