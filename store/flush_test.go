@@ -228,6 +228,52 @@ func TestManyDirtyQueuesAreFlushed(t *testing.T) {
 	require.Equal(t, s.dispatcher.doneMs.Load(), s.flusher.saved.logicsMs)
 }
 
+// The whole file system is flushed every lazyFlushMs at most, unless all has to be: what is much and young waits then, and counts as not flushed.
+func TestManyDirtyQueuesAreFlushedSeldom(t *testing.T) {
+	t.Parallel()
+	var fs faults
+	o := testOptions(t)
+	o.QueueFlushInterval = time.Hour
+	o.Faults = fs.check
+	s := openTestStore(t, o)
+	var whole atomic.Int32
+	fs.set(func(op FileOp, path string) error {
+		if op == OpFlush && path == s.queues.simpleRoot {
+			whole.Add(1)
+		}
+		return nil
+	})
+	const queues = manyDirty + 10
+	grow := func() {
+		for q := range int32(queues) {
+			putMany(t, s, "T", q, lazyFlushBytes/entryBytes+1, 10)
+		}
+	}
+	flush := func(all bool, nowMs int64) (oldestMs int64) {
+		t.Helper()
+		oldestMs, err := s.queues.flush(all, nowMs, nil)
+		require.NoError(t, err)
+		return oldestMs
+	}
+	const now = 5 * lazyFlushMs
+	grow()
+	require.Equal(t, notDirty, flush(false, now))
+	require.EqualValues(t, 1, whole.Load())
+	grow()
+	require.Less(t, flush(false, now+lazyFlushMs-1), notDirty)
+	require.EqualValues(t, 1, whole.Load())
+	require.Len(t, s.queues.dirty, queues)
+	require.Equal(t, notDirty, flush(false, now+lazyFlushMs))
+	require.EqualValues(t, 2, whole.Load())
+	require.Empty(t, s.queues.dirty)
+	grow()
+	require.Equal(t, notDirty, flush(true, now+lazyFlushMs+1))
+	require.EqualValues(t, 3, whole.Load())
+	grow()
+	require.Equal(t, notDirty, flush(false, now), "the clock was set back")
+	require.EqualValues(t, 4, whole.Load())
+}
+
 func TestFlushWaitersFail(t *testing.T) {
 	t.Parallel()
 	w := flushWaiters{timeout: time.Hour}

@@ -117,20 +117,27 @@ func TestRingBeginsAgain(t *testing.T) {
 		o := testOptions(t)
 		o.DispatchRing = places
 		s := openTestStore(t, o)
-		var r PutResult
-		n := 0
-		for _, burst := range []int{homeItems, 1, 3 * homeItems, 1, homeSteps, homeItems / 2, 5 * homeItems} {
-			for range burst {
+		d, n := s.dispatcher, 0
+		put := func(messages int) {
+			var r PutResult
+			for range messages {
 				require.NoError(t, s.PutWait(testMessage("T", 0, fmt.Sprint(n)), &r))
 				n++
 			}
-			waitDispatched(t, s)
+			require.Eventually(t, func() bool { return d.tail.Load() == d.head.Load() }, 10*time.Second, 10*time.Microsecond)
 		}
+		for range homeItems + 1 {
+			put(1)
+		}
+		require.EqualValues(t, homeItems, d.home.Load())
+		for _, burst := range []int{homeItems, 1, 3 * homeItems, 1, homeSteps, homeItems / 2, 5 * homeItems} {
+			put(burst)
+		}
+		waitDispatched(t, s)
 		for i, m := range readQueue(t, s, "T", 0, 0) {
 			require.Equal(t, fmt.Sprint(i), string(m.Body))
 		}
 		require.EqualValues(t, n, s.MaxQueueOffset("T", 0))
-		require.NotZero(t, s.dispatcher.home.Load())
 	}
 }
 

@@ -35,6 +35,7 @@ type queues struct {
 	grown   atomic.Int64 // counts files that become dirty
 	dirtyMu sync.Mutex
 	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
+	wholeMs int64        // when the whole file system was flushed; belongs to whoever flushes
 }
 
 // queueShard is a part of all queues. Lookups, one for each message, take no lock: the table is replaced and never changed.
@@ -220,7 +221,8 @@ const (
 	lazyFlushBytes = 2 * 4096
 	// lazyFlushMs is for how long, by store time.
 	lazyFlushMs = 10_000
-	// manyDirty is the number of files above which the whole file system is flushed in one call.
+	// manyDirty is the number of files from which on the whole file system is flushed in one call, every lazyFlushMs at most: it writes the
+	// pages ahead of the log, too, which an append has to make writable again then.
 	manyDirty = 128
 )
 
@@ -234,6 +236,7 @@ func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err err
 
 	oldestMs = notDirty
 	var later, due []*queueFile
+	dueMs := notDirty
 	for _, f := range list {
 		f.q.mu.Lock()
 		dirt, since := f.dirtyTo-f.dirtyFrom, f.dirtyMs
@@ -242,9 +245,17 @@ func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err err
 		case dirt == 0:
 		case all || dirt >= lazyFlushBytes || nowMs-since >= lazyFlushMs:
 			due = append(due, f)
+			dueMs = min(dueMs, since)
 		default:
 			later = append(later, f)
 			oldestMs = min(oldestMs, since)
+		}
+	}
+	if len(due) >= manyDirty {
+		if since := nowMs - qs.wholeMs; !all && since >= 0 && since < lazyFlushMs {
+			later, due, oldestMs = append(later, due...), nil, min(oldestMs, dueMs)
+		} else {
+			qs.wholeMs = nowMs
 		}
 	}
 	err = qs.flushFiles(due, r)
