@@ -10,7 +10,7 @@ import (
 // lateRun are entries, one behind the other, for a file that is not mapped, and that are not in it yet: recovery has found them, or
 // they were put. Most queues get few, and after a kill these are there already: to map each of 100,000 files for them would take
 // the better part of a minute. Whoever looks at the file or flushes it has them written first; what a kill takes is dispatched
-// again, as what a power cut takes. It lies in its queue, next to what else a put looks at.
+// again, as what a power cut takes. This is where they are to go; the queue's lateTail has them.
 type lateRun struct {
 	f     *queueFile // nil when there is no run
 	pos   int64      // of the first, in the queue
@@ -25,7 +25,7 @@ type lateTail struct {
 	b      *byte
 	n      uint16 // length in bytes
 	plain  uint16 // length up to which an entry is only added, with one more the run is written; 0 without a run that was put
-	staged uint8  // how many of the entries lie in the stage
+	staged uint8  // how many of the entries lie in the stage, not behind b
 }
 
 // stagedEntries is how many entries a stage has room for: a line of the processor's cache.
@@ -42,7 +42,7 @@ const (
 	keptRuns      = 16384
 	smallRunBytes = 160
 	smallRuns     = 131072
-	// A queue that had hotEntries or more, one each hotEntryMs, has a run up to the next block of its file: 50 MB in all.
+	// A queue that had hotEntries or more, one each hotEntryMs, has a run up to the next block of its file: 60 MB in all.
 	hotEntries  = 32
 	hotEntryMs  = 60
 	hotRunBytes = (4096/entryBytes + 1) * entryBytes
