@@ -102,10 +102,10 @@ var compareGroups = []compareGroup{
 	}},
 	// The files of new queues are made in the warm-up.
 	{name: "topics", turns: true, conf: map[string]string{"flushDiskType": "ASYNC_FLUSH"}, cells: []compareCell{
-		{"1 topic x 8 queues", []string{"produce", "--topics", "1", "--warmup", "16s"}},
-		{"64 topics x 8 queues", []string{"produce", "--topics", "64", "--warmup", "16s"}},
-		{"256 topics x 8 queues", []string{"produce", "--topics", "256", "--warmup", "16s"}},
-		{"1,024 topics x 8 queues", []string{"produce", "--topics", "1024", "--warmup", "16s"}},
+		{"1 topic x 8 queues", []string{"produce", "--topics", "1", "--warmup", "8s"}},
+		{"64 topics x 8 queues", []string{"produce", "--topics", "64", "--warmup", "8s"}},
+		{"256 topics x 8 queues", []string{"produce", "--topics", "256", "--warmup", "8s"}},
+		{"1,024 topics x 8 queues", []string{"produce", "--topics", "1024", "--warmup", "8s"}},
 	}},
 	// Apache's server maps the files of all its queues: 80,000 are more than the 65,530 mappings of a process, and it ends.
 	{name: "10,000 topics", conf: map[string]string{"flushDiskType": "ASYNC_FLUSH"}, ours: true, cells: []compareCell{
