@@ -162,7 +162,7 @@ func (c *sendCall) expect() {
 // fetch follows expect, when what that asked for is there.
 func (c *sendCall) fetch() {
 	c.p.topics.Fetch(c.topic)
-	c.p.stats.traffic.topics.Fetch(c.topic, unsafe.Offsetof(sentFlow{}.sizes)+8)
+	c.p.stats.traffic.topics.Fetch(c.topic, unsafe.Offsetof(sentFlow{}.sizes)+unsafe.Sizeof(sentFlow{}.sizes[0]))
 	c.p.store.Fetch(&c.msg.Expected)
 }
 

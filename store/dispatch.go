@@ -343,7 +343,7 @@ func (d *dispatcher) deliver(it *dispatchItem, props []byte) (err error) {
 				return err
 			}
 		}
-		d.touch(q, it.topic, it, tags)
+		d.touch(it, tags)
 		if it.lmqs {
 			if props == nil && it.propsLen > 0 {
 				props = d.propsOf(it)
@@ -390,14 +390,15 @@ func (d *dispatcher) propsOf(it *dispatchItem) []byte {
 }
 
 // touch notes the new entry for the batch's announcement.
-func (d *dispatcher) touch(q *queue, topic string, it *dispatchItem, tags int64) {
+func (d *dispatcher) touch(it *dispatchItem, tags int64) {
 	if d.opts.OnArrival == nil {
 		return
 	}
+	q := it.q
 	if at := int(q.arrived); at >= len(d.arrived) || d.arrived[at] != q {
 		q.arrived = int32(len(d.arrived))
 		d.arrived = append(d.arrived, q)
-		d.arrivals = append(d.arrivals, Arrival{Topic: topic, QueueID: q.arrivedID, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true})
+		d.arrivals = append(d.arrivals, Arrival{Topic: it.topic, QueueID: q.arrivedID, FirstQueueOffset: it.queueOffset, TagsCode: tags, SameTags: true})
 	}
 	a := &d.arrivals[q.arrived]
 	a.SameTags = a.SameTags && a.TagsCode == tags

@@ -267,12 +267,12 @@ func (d *dispatcher) deliverLMQs(lmq lmqIter, it *dispatchItem, tags int64) erro
 			continue
 		}
 		one := *it
-		one.q, one.queueOffset, one.count = q, lmq.QueueOffset, 1
+		one.q, one.topic, one.queueOffset, one.count = q, q.topic, lmq.QueueOffset, 1
 		e := entry{physOffset: it.physOffset, size: it.size, count: 1, tagsCode: tags, queueOffset: lmq.QueueOffset, storeMs: it.storeMs}
 		if err := q.put(e); err != nil {
 			return err
 		}
-		d.touch(q, q.topic, &one, tags)
+		d.touch(&one, tags)
 	}
 	return nil
 }

@@ -17,10 +17,8 @@ func (q *queue) putColdLocked(f *queueFile, pos int64, e entry) (done bool, err 
 	if q.extended || q.isBatch() || f != nil && f.m != nil {
 		return false, nil
 	}
-	if q.late.f != nil && (q.late.f != f || q.lateEnd() != pos) {
-		if err := q.writeLateLocked(); err != nil {
-			return false, err
-		}
+	if err := q.writeOtherLateLocked(f, pos); err != nil {
+		return false, err
 	}
 	if f == nil {
 		f, err = q.createColdLocked(pos, e)

@@ -171,10 +171,8 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 	defer q.mu.Unlock()
 	pos := q.kind.putPos(e.queueOffset, q.end)
 	f := q.fileLocked(pos)
-	if q.late.f != nil && (q.late.f != f || q.lateEnd() != pos) {
-		if err := q.writeLateLocked(); err != nil {
-			return false, false, err
-		}
+	if err := q.writeOtherLateLocked(f, pos); err != nil {
+		return false, false, err
 	}
 	if q.gone || f == nil || f.m != nil {
 		return false, false, nil
@@ -198,6 +196,14 @@ func (q *queue) keepLate(e entry) (started, taken bool, err error) {
 func (q *queue) writeLate() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.writeLateLocked()
+}
+
+// writeOtherLateLocked writes the queue's run unless an entry at pos of f continues it.
+func (q *queue) writeOtherLateLocked(f *queueFile, pos int64) error {
+	if q.late.f == f && q.lateEnd() == pos {
+		return nil
+	}
 	return q.writeLateLocked()
 }
 
