@@ -86,8 +86,7 @@ type queue struct {
 	compaction *compactionLog
 
 	late lateRun // where the entries in memory are to go
-	hot  bool    // the next run is to be a long one
-	_    [31]byte
+	_    [32]byte
 
 	mu        sync.Mutex   // guards what follows, but for what is said to be another's
 	max       atomic.Int64 // offset after the last entry that readers may see; written under mu

@@ -275,7 +275,7 @@ func (f *flusher) queues(all bool) {
 		s.lister.take(s)
 		all = true
 	}
-	oldest, err := s.queues.flush(all, s.opts.Now().UnixMilli(), f.ring)
+	oldest, err := s.queues.flush(all, s.opts.Now().UnixMilli(), upTo, f.ring)
 	if err == nil {
 		var ms int64
 		ms, err = s.compact.flush(all, s.opts.Now().UnixMilli())

@@ -26,6 +26,8 @@ const (
 
 	// indexChunkBytes is how much of the entries gets disk blocks at a time.
 	indexChunkBytes = 1 << 20
+	// indexSpread is the share of slots that entries go to, of whose pages hardly one is not there then: sixteen entries a page.
+	indexSpread = 64
 )
 
 // indexFile is one file of the index. One goroutine writes. An entry is never changed once the header counts it, so that
@@ -110,8 +112,17 @@ func openIndexFile(path string, slots, entries int64, faults faultFunc) (*indexF
 		return nil, fmt.Errorf("%w: index file %s counts %d entries at 36, it has room for %d", ErrCorrupt, path, next, entries)
 	}
 	x.header.next = max(1, x.header.next)
+	if x.spread() {
+		x.keepSlots()
+	}
 	return x, nil
 }
+
+func (x *indexFile) spread() bool { return int64(x.header.next) > x.slots/indexSpread }
+
+// keepSlots has the kernel count how often the pages of the slots are used. Of a mapping that is looked at here and there it does not:
+// it dropped them among the first when memory was short, and the dispatcher waited for the disk with each key.
+func (x *indexFile) keepSlots() { advisePages(x.seg.data[:x.entryPos(0)], false) }
 
 func indexHeaderAt(b []byte) indexHeader {
 	return indexHeader{
@@ -199,6 +210,9 @@ func (x *indexFile) put(hash int32, physOffset, storeTimestampMs int64) error {
 	h.next++
 	h.endMs, h.endPhys = storeTimestampMs, physOffset
 	x.writeHeader()
+	if int64(h.next) == x.slots/indexSpread+1 {
+		x.keepSlots()
+	}
 	return nil
 }
 

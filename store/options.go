@@ -76,7 +76,8 @@ type Options struct {
 	// QueueListBytes is how much the log grows before the queue list is written again, from which a start after a kill goes on;
 	// 0 for never but at a clean stop. The default value is 16 MiB.
 	QueueListBytes int64
-	// QueueListInterval is the least time between two of them, longer where they take long; 0 for none. The default value is 10 s.
+	// QueueListInterval is the least time between two of them, longer where they take long or thousands of files have to be flushed; 0 for
+	// none. The default value is 10 s.
 	QueueListInterval time.Duration
 	// MaxMessageBytes limits a body. The default value is 4 MiB.
 	MaxMessageBytes int

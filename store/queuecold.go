@@ -117,6 +117,19 @@ func (f *queueFile) writeCold(b []byte, at int64) error {
 	return nil
 }
 
+// readCold reads what was written to a file.
+func (f *queueFile) readCold(b []byte, at int64) error {
+	path := f.path()
+	if err := f.q.all.faults.check(OpRead, path); err != nil {
+		return err
+	}
+	n, _, _, err := readTail(path, b, at)
+	if err == nil && n < int64(len(b)) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // wrote notes that the file has blocks up to end.
 func (f *queueFile) wrote(end int64) {
 	f.allocated = max(f.allocated, min(roundUp(end, 4096), f.size))

@@ -119,20 +119,72 @@ func TestHotQueueKeepsABlock(t *testing.T) {
 	put(1, 1000) // makes the file
 	put(short-1, 1000)
 	require.Equal(t, 1, onDisk(t, s, "T"))
-	put(1, 1000+short*hotEntryMs-1)
+	full := int64(1000 + short*hotEntryMs - 1)
+	put(1, full)
 	require.Equal(t, 1+short, onDisk(t, s, "T"))
-	put(block-short-2, 5000)
+	put(block-short-2, full)
 	require.Equal(t, 1+short, onDisk(t, s, "T"), "up to the end of the block")
 	require.EqualValues(t, 1, s.queues.keptHot.Load())
-	put(1, 5000+block*hotEntryMs) // lies in two blocks
+	require.Zero(t, q.late.pos, "from the beginning of the block, which was read")
+	put(1, full+1000) // lies in two blocks
 	require.Equal(t, block, onDisk(t, s, "T"))
-	require.Zero(t, s.queues.keptHot.Load())
-	put(short, 20_000)
-	require.Equal(t, block+short, onDisk(t, s, "T"), "it took too long: a short run again")
+	require.EqualValues(t, 4096, q.late.pos, "from the beginning of the block, which the run had")
+	full += 1000
+	put(block, full+block*hotEntryMs)
+	require.Equal(t, 2*block, onDisk(t, s, "T"))
+	require.Zero(t, s.queues.keptHot.Load(), "it took too long")
 	s.queues.keptHot.Store(hotRuns)
-	put(short, 20_000)
-	require.Equal(t, block+2*short, onDisk(t, s, "T"), "there are enough long runs")
+	put(short, full)
+	require.Equal(t, 2*block+short, onDisk(t, s, "T"), "there are enough long runs")
+	put(short, full)
+	require.Equal(t, 2*block+2*short, onDisk(t, s, "T"))
 	require.EqualValues(t, hotRuns, s.queues.keptHot.Load())
+}
+
+// A flush leaves what a busy queue has in memory for the write of its block, and counts it as not flushed. The flush of all writes it, and
+// the queue goes on with the whole block as long as it gets entries.
+func TestFlushOfHotQueue(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.QueueFlushInterval = time.Hour
+	s := openTestStore(t, o)
+	q := s.queues.findOrCreate("T", 0)
+	const ms = 1_000_000
+	at := 0
+	put := func(n int) {
+		for range n {
+			require.NoError(t, q.put(entry{physOffset: int64(1000 * at), size: 1000, count: 1, queueOffset: int64(at), storeMs: ms}))
+			at++
+		}
+	}
+	flush := func(all bool, nowMs int64) (oldestMs int64) {
+		t.Helper()
+		oldestMs, err := s.queues.flush(all, nowMs, nowMs, nil)
+		require.NoError(t, err)
+		return oldestMs
+	}
+	put(600)
+	const whole = 2*fileBlockBytes/entryBytes + 1
+	require.Equal(t, whole, onDisk(t, s, "T"))
+	require.EqualValues(t, ms, flush(false, ms+lazyFlushMs-1), "it has much to flush")
+	require.Equal(t, whole, onDisk(t, s, "T"))
+	require.Equal(t, notDirty, flush(true, ms+1))
+	require.Equal(t, at, onDisk(t, s, "T"))
+	require.EqualValues(t, 2*fileBlockBytes, q.late.pos)
+	put(2)
+	require.Equal(t, at-2, onDisk(t, s, "T"))
+	require.Equal(t, notDirty, flush(false, ms+1+lazyFlushMs))
+	require.Equal(t, at, onDisk(t, s, "T"))
+	require.EqualValues(t, 1, s.queues.keptHot.Load())
+	require.Equal(t, notDirty, flush(true, ms+2+lazyFlushMs))
+	require.Zero(t, s.queues.keptHot.Load(), "nothing came since the last flush")
+	require.Empty(t, s.queues.dirty)
+	put(1)
+	for n := range at {
+		e, ok := q.entry(int64(n))
+		require.True(t, ok)
+		require.EqualValues(t, 1000*n, e.physOffset)
+	}
 }
 
 // A disk that is full when a queue needs its next block holds up the dispatcher, and nothing is lost.

@@ -13,9 +13,10 @@ import (
 // again, as what a power cut takes. This is where they are to go; the queue's lateTail has them.
 type lateRun struct {
 	f     *queueFile // nil when there is no run
-	pos   int64      // of the first, in the queue
+	pos   int64      // of the first byte, in the queue
 	ms    int64      // store time of the first
 	size  int32      // how many bytes of entries there is room for
+	old   uint16     // how many bytes are in the file, of a long run that goes on
 	found bool       // by recovery: they may be in the file
 }
 
@@ -42,11 +43,14 @@ const (
 	keptRuns      = 16384
 	smallRunBytes = 160
 	smallRuns     = 131072
-	// A queue that had hotEntries or more, one each hotEntryMs, has a run up to the next block of its file: 60 MB in all.
+	// A run that got hotEntries or more, one each hotEntryMs, becomes a long one, up to the end of a block of its file, with the entry that
+	// goes on in the next: 60 MB in all. It is full before it is old.
 	hotEntries  = 32
-	hotEntryMs  = 60
-	hotRunBytes = (4096/entryBytes + 1) * entryBytes
+	hotEntryMs  = lazyFlushMs / 256
+	hotRunBytes = (fileBlockBytes/entryBytes + 2) * entryBytes
 	hotRuns     = 12288
+	// fileBlockBytes is what a file gets and the kernel reads at a time.
+	fileBlockBytes = 4096
 )
 
 // lateEnd is the position behind the run. It is the queue's end when there is a run that was put.
@@ -84,41 +88,83 @@ func (q *queue) unstage() {
 // block for the entry, which an entry in memory must not lack: a full disk has to be said now. It returns false when there is
 // no run and may be none. An entry that is not written for an error is not kept.
 func (q *queue) keepLocked(f *queueFile, pos int64, e entry) (bool, error) {
-	l := &q.late
-	if l.f == nil {
-		room := f.base + f.allocated - pos
-		if room < entryBytes {
-			return false, nil
-		}
-		b := q.all.takeRun(q.hot)
-		if b == nil {
-			return false, nil
-		}
-		*l, q.hot = lateRun{f: f, pos: pos, ms: e.storeMs, size: int32(cap(b))}, false
-		q.tail = lateTail{b: unsafe.SliceData(b), plain: uint16(min(int64(cap(b)-entryBytes), room))}
+	l, t := &q.late, &q.tail
+	if l.f == nil && !q.beginLateLocked(f, pos, e.storeMs) {
+		return false, nil
 	}
 	q.addLate(e)
-	if q.tail.n <= q.tail.plain {
+	if t.n <= t.plain {
 		return true, nil
 	}
-	entries := int64(q.tail.n / entryBytes)
-	q.hot = entries > hotEntries && e.storeMs-l.ms < entries*hotEntryMs
-	err := q.writeLateLocked()
-	if err != nil {
-		q.tail.n -= entryBytes
+	entries := int64(t.n / entryBytes)
+	hot := entries > hotEntries && e.storeMs-l.ms < entries*hotEntryMs
+	if err := q.storeLateLocked(); err != nil {
+		t.n -= entryBytes
+		return false, err
 	}
-	return err == nil, err
+	if !hot || !q.turnLateLocked(e.storeMs) {
+		q.dropLateLocked()
+	}
+	return true, nil
 }
 
-// takeRun returns the memory of a run, a long one for a hot queue if there are not too many of them, and nil when there are too many
-// in all.
-func (qs *queues) takeRun(hot bool) []byte {
-	if hot {
-		if qs.keptHot.Add(1) <= hotRuns {
-			return takeFrom(&qs.hotRuns, hotRunBytes)
-		}
-		qs.keptHot.Add(-1)
+// beginLateLocked begins a run at a position; false when there may be none.
+func (q *queue) beginLateLocked(f *queueFile, pos, ms int64) bool {
+	room := f.base + f.allocated - pos
+	if room < entryBytes {
+		return false
 	}
+	b := q.all.takeRun()
+	if b == nil {
+		return false
+	}
+	q.late = lateRun{f: f, pos: pos, ms: ms, size: int32(cap(b))}
+	q.tail = lateTail{b: unsafe.SliceData(b), plain: uint16(min(int64(cap(b)-entryBytes), room))}
+	return true
+}
+
+// turnLateLocked makes the run, which is written, a long one that begins with the last block of it; false when it cannot be one. The next
+// write is of the whole block then: a part of one that the page cache has not kept is read first, with the dispatcher waiting.
+func (q *queue) turnLateLocked(ms int64) bool {
+	l, b := q.late, q.lateBytes()
+	block := l.f.base + (q.lateEnd()-1-l.f.base)&^(fileBlockBytes-1)
+	missing := max(l.pos-block, 0) // bytes of the block that only the file has
+	long := b
+	if l.size != hotRunBytes {
+		long = q.all.takeHotRun()
+	} else if missing > 0 {
+		return false
+	}
+	if long == nil {
+		return false
+	}
+	if missing > 0 && l.f.readCold(long[:missing], block-l.f.base) != nil {
+		q.all.giveRun(unsafe.SliceData(long), hotRunBytes)
+		return false
+	}
+	long = append(long[:missing], b[max(block-l.pos, 0):]...)
+	if l.size != hotRunBytes {
+		q.dropLateLocked()
+	}
+	q.late = lateRun{f: l.f, pos: block, ms: ms, size: hotRunBytes, old: uint16(len(long))}
+	q.tail = lateTail{b: unsafe.SliceData(long), n: uint16(len(long)), plain: uint16(min(fileBlockBytes, l.f.base+l.f.allocated-block))}
+	return true
+}
+
+// blockOf is what to write for a long run that begins with a block: all of it, with the zeros that lie behind the queue's end.
+func (l *lateRun) blockOf(b []byte) []byte {
+	at := l.pos - l.f.base
+	if l.size != hotRunBytes || at%fileBlockBytes != 0 || len(b) >= fileBlockBytes {
+		return b
+	}
+	n := len(b)
+	b = b[:min(fileBlockBytes, l.f.size-at)]
+	clear(b[n:])
+	return b
+}
+
+// takeRun returns the memory of a run, and nil when there are too many.
+func (qs *queues) takeRun() []byte {
 	n := qs.kept.Add(1)
 	if n > keptRuns+smallRuns {
 		qs.kept.Add(-1)
@@ -128,6 +174,15 @@ func (qs *queues) takeRun(hot bool) []byte {
 		return takeFrom(&qs.smallRuns, smallRunBytes)
 	}
 	return takeFrom(&qs.runs, keptRunBytes)
+}
+
+// takeHotRun is takeRun for a long one.
+func (qs *queues) takeHotRun() []byte {
+	if qs.keptHot.Add(1) > hotRuns {
+		qs.keptHot.Add(-1)
+		return nil
+	}
+	return takeFrom(&qs.hotRuns, hotRunBytes)
 }
 
 func takeFrom(pool *sync.Pool, size int) []byte {
@@ -142,16 +197,21 @@ func (q *queue) dropLateLocked() {
 	l, b := q.late, q.tail.b
 	q.late, q.tail = lateRun{}, lateTail{}
 	if l.f != nil && !l.found {
-		pool, kept := &q.all.runs, &q.all.kept
-		switch l.size {
-		case smallRunBytes:
-			pool = &q.all.smallRuns
-		case hotRunBytes:
-			pool, kept = &q.all.hotRuns, &q.all.keptHot
-		}
-		pool.Put(b) // a pointer, which is not made on the heap to be kept
-		kept.Add(-1)
+		q.all.giveRun(b, l.size)
 	}
+}
+
+// giveRun takes back the memory of a run.
+func (qs *queues) giveRun(b *byte, size int32) {
+	pool, kept := &qs.runs, &qs.kept
+	switch size {
+	case smallRunBytes:
+		pool = &qs.smallRuns
+	case hotRunBytes:
+		pool, kept = &qs.hotRuns, &qs.keptHot
+	}
+	pool.Put(b) // a pointer, which is not made on the heap to be kept
+	kept.Add(-1)
 }
 
 // putLate is put for recovery: the entry may stay in memory until writeLate. started says that it is the first that does.
@@ -207,11 +267,40 @@ func (q *queue) writeOtherLateLocked(f *queueFile, pos int64) error {
 	return q.writeLateLocked()
 }
 
+// writeLateLocked writes the run and forgets it.
 func (q *queue) writeLateLocked() error {
-	l := &q.late
-	if l.f == nil {
+	if q.late.f == nil {
 		return nil
 	}
+	err := q.storeLateLocked()
+	if err == nil {
+		q.dropLateLocked()
+	}
+	return err
+}
+
+// flushLateLocked writes the run, which there is. A long one to which entries were added goes on, as one that begins at ms, when the next may
+// be: it has the whole block. kept says that it goes on.
+func (q *queue) flushLateLocked(ms int64) (kept bool, err error) {
+	l := &q.late
+	if l.old == q.tail.n {
+		q.dropLateLocked()
+		return false, nil
+	}
+	if err := q.storeLateLocked(); err != nil {
+		return false, err
+	}
+	if l.size != hotRunBytes || (l.pos-l.f.base)%fileBlockBytes != 0 {
+		q.dropLateLocked()
+		return false, nil
+	}
+	l.old, l.ms = q.tail.n, ms
+	return true, nil
+}
+
+// storeLateLocked writes the run, which there is.
+func (q *queue) storeLateLocked() error {
+	l := &q.late
 	var err error
 	b, from, to := q.lateBytes(), l.pos-l.f.base, q.lateEnd()-l.f.base
 	switch {
@@ -222,14 +311,13 @@ func (q *queue) writeLateLocked() error {
 	case l.found:
 		err = q.rewriteLocked(l)
 	default:
-		err = l.f.writeCold(b, from)
+		err = l.f.writeCold(l.blockOf(b), from)
 	}
 	if err != nil {
 		q.tail.plain = 0 // tried again with the next entry
 		return err
 	}
 	q.dirtyLocked(l.f, from, to, l.ms) // also what was there: it may not be on disk
-	q.dropLateLocked()
 	return nil
 }
 

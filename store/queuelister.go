@@ -18,8 +18,14 @@ type queueLister struct {
 	failed bool       // a list could not be written, and that was said
 }
 
-// manyGrown is how many files may get entries between two lists.
-const manyGrown = 4096
+const (
+	// manyGrown is how many files may get entries between two lists.
+	manyGrown = 4096
+	// listPerDirty is how much later a list is due for each file that has to be flushed for it, and listDirtyWait how much at most. A flush of
+	// thousands of files slows appends down for a second or more.
+	listPerDirty  = 3 * time.Millisecond
+	listDirtyWait = 50 * time.Second
+)
 
 // due reports whether it is time for a list: what a start after a kill would have to read again is much by now.
 func (x *queueLister) due(s *Store) bool {
@@ -30,7 +36,10 @@ func (x *queueLister) due(s *Store) bool {
 	if grown < s.opts.QueueListBytes && (grown == 0 || s.queues.grown.Load() < manyGrown) {
 		return false
 	}
-	return !s.opts.Now().Before(x.next)
+	if x.next.IsZero() {
+		return true
+	}
+	return !s.opts.Now().Before(x.next.Add(min(time.Duration(s.queues.countDirty())*listPerDirty, listDirtyWait)))
 }
 
 // take lists the queues as they are now; all that it lists has to be flushed then.

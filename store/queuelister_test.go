@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,4 +124,30 @@ func TestListAndDeletedTopics(t *testing.T) {
 	require.EqualValues(t, 5, s.MaxQueueOffset("C", 0))
 	require.Equal(t, "after", string(readQueue(t, s, "B", 0, 0)[0].Body))
 	require.NoDirExists(t, filepath.Join(dir, "consumequeue", "A"))
+}
+
+// A list is due later the more files have to be flushed for it.
+func TestListWaitsForDirtyFiles(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.QueueListBytes = 1
+	o.FlushInterval, o.QueueFlushInterval = time.Hour, time.Hour // the test flushes
+	var now atomic.Int64
+	now.Store(time.Now().UnixMilli())
+	o.Now = func() time.Time { return time.UnixMilli(now.Load()) }
+	s := openTestStore(t, o)
+	const queues = 100
+	for q := range int32(queues) {
+		putMany(t, s, "T", q, 1, 10)
+	}
+	s.lister.next = o.Now()
+	require.False(t, s.lister.due(s))
+	now.Add(queues * listPerDirty.Milliseconds())
+	require.True(t, s.lister.due(s))
+	s.lister.next = o.Now()
+	s.flusher.queues(true)
+	require.Empty(t, s.queues.dirty)
+	putMany(t, s, "T", 0, 1, 10)
+	now.Add(listPerDirty.Milliseconds())
+	require.True(t, s.lister.due(s))
 }

@@ -220,15 +220,16 @@ const (
 	// lazyFlushBytes is the dirty stretch below which a queue file is left for later, as Java's least pages.
 	lazyFlushBytes = 2 * 4096
 	// lazyFlushMs is for how long, by store time.
-	lazyFlushMs = 10_000
+	lazyFlushMs = 30_000
 	// manyDirty is the number of files from which on the whole file system is flushed in one call, every lazyFlushMs at most: it writes the
 	// pages ahead of the log, too, which an append has to make writable again then.
 	manyDirty = 128
 )
 
-// flush writes queue files to disk: all, or those with much or old dirt. It returns the store time in ms of the oldest
-// entry that is still not flushed, and notDirty when there is none. One goroutine at a time calls it.
-func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err error) {
+// flush writes queue files to disk: all, or those with much or old dirt. doneMs is a store time that no entry is younger than that comes
+// afterwards. It returns the store time in ms of the oldest entry that is still not flushed, and notDirty when there is none. One goroutine
+// at a time calls it.
+func (qs *queues) flush(all bool, nowMs, doneMs int64, r *ring) (oldestMs int64, err error) {
 	qs.dirtyMu.Lock()
 	list := qs.dirty
 	qs.dirty = nil
@@ -243,7 +244,7 @@ func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err err
 		f.q.mu.Unlock()
 		switch {
 		case dirt == 0:
-		case all || dirt >= lazyFlushBytes || nowMs-since >= lazyFlushMs:
+		case all || dirt >= lazyFlushBytes || flushDue(since, nowMs):
 			due = append(due, f)
 			dueMs = min(dueMs, since)
 		default:
@@ -252,13 +253,14 @@ func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err err
 		}
 	}
 	if len(due) >= manyDirty {
-		if since := nowMs - qs.wholeMs; !all && since >= 0 && since < lazyFlushMs {
+		if !all && !flushDue(qs.wholeMs, nowMs) {
 			later, due, oldestMs = append(later, due...), nil, min(oldestMs, dueMs)
 		} else {
 			qs.wholeMs = nowMs
 		}
 	}
-	err = qs.flushFiles(due, r)
+	keptMs, err := qs.flushFiles(due, all, nowMs, doneMs, r)
+	oldestMs = min(oldestMs, keptMs)
 	if err != nil {
 		later = append(later, due...)
 	}
@@ -270,40 +272,49 @@ func (qs *queues) flush(all bool, nowMs int64, r *ring) (oldestMs int64, err err
 
 const notDirty = int64(1<<63 - 1)
 
-// manyDirty reports whether a flush may take long.
-func (qs *queues) manyDirty() bool {
-	qs.dirtyMu.Lock()
-	defer qs.dirtyMu.Unlock()
-	return len(qs.dirty) >= manyDirty
+// flushDue reports whether what is of a time has to be flushed: lazyFlushMs old, or of a clock that was set back.
+func flushDue(sinceMs, nowMs int64) bool {
+	age := nowMs - sinceMs
+	return age < 0 || age >= lazyFlushMs
 }
 
-func (qs *queues) flushFiles(due []*queueFile, r *ring) error {
+// countDirty is the number of files with something to flush.
+func (qs *queues) countDirty() int {
+	qs.dirtyMu.Lock()
+	defer qs.dirtyMu.Unlock()
+	return len(qs.dirty)
+}
+
+// flushFiles flushes files, with the runs in memory that are due or all of them. It returns when the oldest run began that is not in its file.
+func (qs *queues) flushFiles(due []*queueFile, all bool, nowMs, doneMs int64, r *ring) (keptMs int64, err error) {
+	keptMs = notDirty
 	if len(due) == 0 {
-		return nil
+		return keptMs, nil
 	}
 	taken := make([]flushRange, len(due))
 	var errs []error
 	for i, f := range due {
 		var err error
-		if taken[i], err = f.takeDirty(); err != nil {
+		if taken[i], err = f.takeDirty(all, nowMs, doneMs); err != nil {
 			errs = append(errs, err)
 		}
+		keptMs = min(keptMs, taken[i].keptMs)
 	}
 	if len(errs) > 0 {
 		for i := range taken {
 			taken[i].done()
 		}
-		return errors.Join(errs...)
+		return keptMs, errors.Join(errs...)
 	}
 	if len(due) >= manyDirty {
 		for i := range taken {
 			taken[i].done()
 		}
 		if ok, err := qs.flushFileSystem(); ok || err != nil {
-			return err
+			return keptMs, err
 		}
 	}
-	return errors.Join(qs.flushEach(due, taken, r)...)
+	return keptMs, errors.Join(qs.flushEach(due, taken, r)...)
 }
 
 // flushFileSystem flushes all that the file system of the queues holds; false when there is no such call.
@@ -347,21 +358,30 @@ type flushRange struct {
 	fresh    bool
 	gone     bool
 	faults   faultFunc
+	keptMs   int64 // when the run began that goes on and is not in the file, or notDirty
 }
 
-// takeDirty marks the file clean, with all entries in it. A flush that fails, now or afterwards, makes the store read-only, so
-// nothing marks it dirty again.
-func (f *queueFile) takeDirty() (r flushRange, err error) {
-	f.q.mu.Lock()
-	defer f.q.mu.Unlock()
-	if f.q.late.f == f {
-		err = f.q.writeLateLocked()
+// takeDirty marks the file clean, with all entries in it but, unless all have to be, those of a run that is not due: that of a busy queue
+// is written with its block. A flush that fails, now or afterwards, makes the store read-only, so nothing marks it dirty again.
+func (f *queueFile) takeDirty(all bool, nowMs, doneMs int64) (r flushRange, err error) {
+	q := f.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	kept := q.late.f == f
+	if kept && (all || q.late.found || flushDue(q.late.ms, nowMs)) {
+		kept, err = q.flushLateLocked(doneMs)
 	}
-	r = flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: f.q.gone, faults: f.q.all.faults}
+	r = flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: q.gone, faults: q.all.faults, keptMs: notDirty}
 	if f.m != nil && f.m.acquire() {
 		r.m = f.m
 	}
 	f.dirtyFrom, f.dirtyTo, f.fresh = 0, 0, false
+	if kept { // entries that are added to it do not say that the file is dirty
+		if q.tail.n > q.late.old {
+			r.keptMs = q.late.ms
+		}
+		q.dirtyLocked(f, q.late.pos-f.base, q.lateEnd()-f.base, q.late.ms)
+	}
 	return r, err
 }
 

@@ -332,7 +332,7 @@ func (s *Store) continueAt(r *recovery) error {
 	if r.clean && len(r.redo) == 0 {
 		return nil
 	}
-	if len(r.redo) == 0 && s.flusher.check == s.flusher.saved && s.queues.manyDirty() {
+	if len(r.redo) == 0 && s.flusher.check == s.flusher.saved && s.queues.countDirty() >= manyDirty { // a flush may take long
 		s.flusher.pokeAll() // until they are flushed the next start would do the same again
 		return nil
 	}
