@@ -228,7 +228,7 @@ func TestManyDirtyQueuesAreFlushed(t *testing.T) {
 	require.Equal(t, s.dispatcher.doneMs.Load(), s.flusher.saved.logicsMs)
 }
 
-// The whole file system is flushed every lazyFlushMs at most, unless all has to be: what is much and young waits then, and counts as not flushed.
+// The whole file system is flushed every manyFlushMs at most, unless all has to be: what is much and young waits then, and counts as not flushed.
 func TestManyDirtyQueuesAreFlushedSeldom(t *testing.T) {
 	t.Parallel()
 	var fs faults
@@ -255,19 +255,19 @@ func TestManyDirtyQueuesAreFlushedSeldom(t *testing.T) {
 		require.NoError(t, err)
 		return oldestMs
 	}
-	now := time.Now().UnixMilli() + 5*lazyFlushMs // what is in memory is old by then, and written
+	now := time.Now().UnixMilli() + 5*manyFlushMs // what is in memory is old by then, and written
 	grow()
 	require.Equal(t, notDirty, flush(false, now))
 	require.EqualValues(t, 1, whole.Load())
 	grow()
-	require.Less(t, flush(false, now+lazyFlushMs-1), notDirty)
+	require.Less(t, flush(false, now+manyFlushMs-1), notDirty)
 	require.EqualValues(t, 1, whole.Load())
 	require.Len(t, s.queues.dirty, queues)
-	require.Equal(t, notDirty, flush(false, now+lazyFlushMs))
+	require.Equal(t, notDirty, flush(false, now+manyFlushMs))
 	require.EqualValues(t, 2, whole.Load())
 	require.Empty(t, s.queues.dirty)
 	grow()
-	require.Equal(t, notDirty, flush(true, now+lazyFlushMs+1))
+	require.Equal(t, notDirty, flush(true, now+manyFlushMs+1))
 	require.EqualValues(t, 3, whole.Load())
 	grow()
 	require.Equal(t, notDirty, flush(false, now), "the clock was set back")

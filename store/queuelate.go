@@ -46,7 +46,7 @@ const (
 	// A run that got hotEntries or more, one each hotEntryMs, becomes a long one, up to the end of a block of its file, with the entry that
 	// goes on in the next: 60 MB in all. It is full before it is old.
 	hotEntries  = 32
-	hotEntryMs  = lazyFlushMs / 256
+	hotEntryMs  = manyFlushMs / 256
 	hotRunBytes = (fileBlockBytes/entryBytes + 2) * entryBytes
 	hotRuns     = 12288
 	// fileBlockBytes is what a file gets and the kernel reads at a time.

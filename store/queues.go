@@ -219,22 +219,40 @@ func (qs *queues) addDirty(f *queueFile) {
 const (
 	// lazyFlushBytes is the dirty stretch below which a queue file is left for later, as Java's least pages.
 	lazyFlushBytes = 2 * 4096
-	// lazyFlushMs is for how long, by store time.
-	lazyFlushMs = 30_000
-	// manyDirty is the number of files from which on the whole file system is flushed in one call, every lazyFlushMs at most: it writes the
+	// lazyFlushMs is for how long, by store time, and manyFlushMs for how long when there are manyDirty files.
+	lazyFlushMs = 10_000
+	manyFlushMs = 30_000
+	// manyDirty is the number of files from which on the whole file system is flushed in one call, every manyFlushMs at most: it writes the
 	// pages ahead of the log, too, which an append has to make writable again then.
 	manyDirty = 128
 )
 
-// flush writes queue files to disk: all, or those with much or old dirt. doneMs is a store time that no entry is younger than that comes
-// afterwards. It returns the store time in ms of the oldest entry that is still not flushed, and notDirty when there is none. One goroutine
-// at a time calls it.
+// queueFlush is one flush of queue files.
+type queueFlush struct {
+	all    bool // leaves none for later
+	nowMs  int64
+	ageMs  int64 // of what has to be flushed
+	doneMs int64 // a store time that no entry is older than that comes afterwards
+}
+
+// due reports whether what is of a time has to be flushed: it is old, or of a clock that was set back.
+func (p *queueFlush) due(sinceMs int64) bool {
+	age := p.nowMs - sinceMs
+	return p.all || age < 0 || age >= p.ageMs
+}
+
+// flush writes queue files to disk: all, or those with much or old dirt. It returns the store time in ms of the oldest entry that is still
+// not flushed, and notDirty when there is none. One goroutine at a time calls it.
 func (qs *queues) flush(all bool, nowMs, doneMs int64, r *ring) (oldestMs int64, err error) {
 	qs.dirtyMu.Lock()
 	list := qs.dirty
 	qs.dirty = nil
 	qs.dirtyMu.Unlock()
 
+	p := queueFlush{all: all, nowMs: nowMs, ageMs: lazyFlushMs, doneMs: doneMs}
+	if len(list) >= manyDirty {
+		p.ageMs = manyFlushMs
+	}
 	oldestMs = notDirty
 	var later, due []*queueFile
 	dueMs := notDirty
@@ -244,7 +262,7 @@ func (qs *queues) flush(all bool, nowMs, doneMs int64, r *ring) (oldestMs int64,
 		f.q.mu.Unlock()
 		switch {
 		case dirt == 0:
-		case all || dirt >= lazyFlushBytes || flushDue(since, nowMs):
+		case dirt >= lazyFlushBytes || p.due(since):
 			due = append(due, f)
 			dueMs = min(dueMs, since)
 		default:
@@ -253,13 +271,13 @@ func (qs *queues) flush(all bool, nowMs, doneMs int64, r *ring) (oldestMs int64,
 		}
 	}
 	if len(due) >= manyDirty {
-		if !all && !flushDue(qs.wholeMs, nowMs) {
+		if !p.due(qs.wholeMs) {
 			later, due, oldestMs = append(later, due...), nil, min(oldestMs, dueMs)
 		} else {
 			qs.wholeMs = nowMs
 		}
 	}
-	keptMs, err := qs.flushFiles(due, all, nowMs, doneMs, r)
+	keptMs, err := qs.flushFiles(due, p, r)
 	oldestMs = min(oldestMs, keptMs)
 	if err != nil {
 		later = append(later, due...)
@@ -272,12 +290,6 @@ func (qs *queues) flush(all bool, nowMs, doneMs int64, r *ring) (oldestMs int64,
 
 const notDirty = int64(1<<63 - 1)
 
-// flushDue reports whether what is of a time has to be flushed: lazyFlushMs old, or of a clock that was set back.
-func flushDue(sinceMs, nowMs int64) bool {
-	age := nowMs - sinceMs
-	return age < 0 || age >= lazyFlushMs
-}
-
 // countDirty is the number of files with something to flush.
 func (qs *queues) countDirty() int {
 	qs.dirtyMu.Lock()
@@ -285,8 +297,8 @@ func (qs *queues) countDirty() int {
 	return len(qs.dirty)
 }
 
-// flushFiles flushes files, with the runs in memory that are due or all of them. It returns when the oldest run began that is not in its file.
-func (qs *queues) flushFiles(due []*queueFile, all bool, nowMs, doneMs int64, r *ring) (keptMs int64, err error) {
+// flushFiles flushes files, with the runs in memory that are due. It returns when the oldest run began that is not in its file.
+func (qs *queues) flushFiles(due []*queueFile, p queueFlush, r *ring) (keptMs int64, err error) {
 	keptMs = notDirty
 	if len(due) == 0 {
 		return keptMs, nil
@@ -295,7 +307,7 @@ func (qs *queues) flushFiles(due []*queueFile, all bool, nowMs, doneMs int64, r 
 	var errs []error
 	for i, f := range due {
 		var err error
-		if taken[i], err = f.takeDirty(all, nowMs, doneMs); err != nil {
+		if taken[i], err = f.takeDirty(p); err != nil {
 			errs = append(errs, err)
 		}
 		keptMs = min(keptMs, taken[i].keptMs)
@@ -361,15 +373,15 @@ type flushRange struct {
 	keptMs   int64 // when the run began that goes on and is not in the file, or notDirty
 }
 
-// takeDirty marks the file clean, with all entries in it but, unless all have to be, those of a run that is not due: that of a busy queue
-// is written with its block. A flush that fails, now or afterwards, makes the store read-only, so nothing marks it dirty again.
-func (f *queueFile) takeDirty(all bool, nowMs, doneMs int64) (r flushRange, err error) {
+// takeDirty marks the file clean, with all entries in it but those of a run that is not due: that of a busy queue is written with its
+// block. A flush that fails, now or afterwards, makes the store read-only, so nothing marks it dirty again.
+func (f *queueFile) takeDirty(p queueFlush) (r flushRange, err error) {
 	q := f.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	kept := q.late.f == f
-	if kept && (all || q.late.found || flushDue(q.late.ms, nowMs)) {
-		kept, err = q.flushLateLocked(doneMs)
+	if kept && (q.late.found || p.due(q.late.ms)) {
+		kept, err = q.flushLateLocked(p.doneMs)
 	}
 	r = flushRange{from: f.dirtyFrom, to: f.dirtyTo, fresh: f.fresh, gone: q.gone, faults: q.all.faults, keptMs: notDirty}
 	if f.m != nil && f.m.acquire() {

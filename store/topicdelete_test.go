@@ -59,7 +59,7 @@ func TestDeleteTopicWhileItIsFlushed(t *testing.T) {
 	putMany(t, h.s, "T", 0, 100, 50)
 	q := h.s.queues.find("T", 0)
 	f := q.files[0]
-	taken, err := f.takeDirty(true, 0, 0)
+	taken, err := f.takeDirty(queueFlush{all: true})
 	require.NoError(t, err)
 	require.True(t, taken.fresh)
 	dir, row := f.dir(), q.compaction.row
