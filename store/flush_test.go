@@ -367,3 +367,20 @@ func TestBlocksAheadAreSettled(t *testing.T) {
 	_, found := checkStore(t, o.Dir)
 	require.Empty(t, found)
 }
+
+// Many files are flushed one by one while that keeps no processor and takes less than the flush of all that the file system holds.
+func TestWholeIsBetter(t *testing.T) {
+	t.Parallel()
+	some, fresh := make([]flushRange, manyDirty), make([]flushRange, manyDirty)
+	for i := range fresh {
+		fresh[i].fresh = true
+	}
+	var qs queues
+	r := new(ring)
+	require.False(t, qs.wholeIsBetter(some, r))
+	require.True(t, qs.wholeIsBetter(some, nil))
+	require.True(t, qs.wholeIsBetter(fresh, r))
+	qs.eachTook = flushEachTook/manyDirty + time.Microsecond
+	require.True(t, qs.wholeIsBetter(some, r))
+	require.False(t, qs.wholeIsBetter(some[1:], nil))
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -35,7 +36,10 @@ type queues struct {
 	grown   atomic.Int64 // counts files that become dirty
 	dirtyMu sync.Mutex
 	dirty   []*queueFile // files with bytes to flush, each once; guarded by dirtyMu
-	wholeMs int64        // when the whole file system was flushed; belongs to whoever flushes
+
+	// What follows belongs to whoever flushes.
+	wholeMs  int64         // when many files were flushed
+	eachTook time.Duration // by a file of the last flushes
 }
 
 // queueShard is a part of all queues. Lookups, one for each message, take no lock: the table is replaced and never changed.
@@ -222,9 +226,11 @@ const (
 	// lazyFlushMs is for how long, by store time, and manyFlushMs for how long when there are manyDirty files.
 	lazyFlushMs = 10_000
 	manyFlushMs = 30_000
-	// manyDirty is the number of files from which on the whole file system is flushed in one call, every manyFlushMs at most: it writes the
+	// manyDirty files are flushed every manyFlushMs at most, and in one call with the whole file system where that is better. It writes the
 	// pages ahead of the log, too, which an append has to make writable again then.
 	manyDirty = 128
+	// flushEachTook is how long files may be flushed one by one where there are many.
+	flushEachTook = 2 * time.Second
 )
 
 // queueFlush is one flush of queue files.
@@ -318,7 +324,7 @@ func (qs *queues) flushFiles(due []*queueFile, p queueFlush, r *ring) (keptMs in
 		}
 		return keptMs, errors.Join(errs...)
 	}
-	if len(due) >= manyDirty {
+	if qs.wholeIsBetter(taken, r) {
 		for i := range taken {
 			taken[i].done()
 		}
@@ -327,6 +333,21 @@ func (qs *queues) flushFiles(due []*queueFile, p queueFlush, r *ring) (keptMs in
 		}
 	}
 	return keptMs, errors.Join(qs.flushEach(due, taken, r)...)
+}
+
+// wholeIsBetter reports whether to flush the whole file system: there are many files, and they are new, whose directories have to be flushed,
+// too, or would take too long one by one, or keep a processor.
+func (qs *queues) wholeIsBetter(taken []flushRange, r *ring) bool {
+	if len(taken) < manyDirty {
+		return false
+	}
+	fresh := 0
+	for i := range taken {
+		if taken[i].fresh {
+			fresh++
+		}
+	}
+	return r == nil || fresh >= manyDirty || time.Duration(len(taken))*qs.eachTook > flushEachTook
 }
 
 // flushFileSystem flushes all that the file system of the queues holds; false when there is no such call.
@@ -354,12 +375,14 @@ func (qs *queues) flushFileSystem() (ok bool, err error) {
 }
 
 func (qs *queues) flushEach(due []*queueFile, taken []flushRange, r *ring) (errs []error) {
+	began := time.Now()
 	for i, f := range due {
 		if err := taken[i].flush(f.dir(), f.base, r); err != nil {
 			errs = append(errs, err)
 		}
 		taken[i].done()
 	}
+	qs.eachTook += (time.Since(began)/time.Duration(len(due)) - qs.eachTook) / 4
 	return errs
 }
 
@@ -411,7 +434,7 @@ func (r *flushRange) flush(dir string, base int64, by *ring) error {
 	var err error
 	if r.m != nil {
 		err = r.m.flushBy(by, r.from, r.to)
-	} else if err = syncFile(filepath.Join(dir, segmentName(base)), r.faults); errors.Is(err, os.ErrNotExist) { // the topic was deleted meanwhile
+	} else if err = syncFileBy(by, filepath.Join(dir, segmentName(base)), r.from, r.to, r.faults); errors.Is(err, os.ErrNotExist) { // the topic was deleted meanwhile
 		return nil
 	}
 	if err != nil {

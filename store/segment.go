@@ -431,11 +431,23 @@ func writeBlocks(f *os.File, off, n int64) error {
 	return nil
 }
 
-// syncFile flushes a file by its name.
-func syncFile(path string, faults faultFunc) error {
+// syncFileBy flushes bytes of a file that is not mapped, by a ring where there is one.
+func syncFileBy(r *ring, path string, from, to int64, faults faultFunc) error {
 	if err := faults.check(OpFlush, path); err != nil {
 		return err
 	}
+	done, err := r.sync(path, from, to)
+	if !done {
+		return syncFile(path)
+	}
+	if err != nil {
+		return wrapFileError(OpFlush, path, err)
+	}
+	return nil
+}
+
+// syncFile flushes a file by its name.
+func syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return wrapFileError(OpFlush, path, err)

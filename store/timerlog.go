@@ -349,7 +349,7 @@ func (l *timerLog) sync(from, to int64) error {
 		return nil
 	}
 	for base := l.baseOf(from); base < to; base += l.fileBytes {
-		if err := syncFile(l.path(base), l.faults); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := syncFileBy(nil, l.path(base), 0, 0, l.faults); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
