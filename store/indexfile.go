@@ -26,7 +26,7 @@ const (
 
 	// indexChunkBytes is how much of the entries gets disk blocks at a time.
 	indexChunkBytes = 1 << 20
-	// indexSpread is the share of slots that entries go to, of whose pages hardly one is not there then: sixteen entries a page.
+	// indexSpread is how many slots there are for each entry when an index file is spread over its slots: sixteen entries a page.
 	indexSpread = 64
 )
 
@@ -112,13 +112,14 @@ func openIndexFile(path string, slots, entries int64, faults faultFunc) (*indexF
 		return nil, fmt.Errorf("%w: index file %s counts %d entries at 36, it has room for %d", ErrCorrupt, path, next, entries)
 	}
 	x.header.next = max(1, x.header.next)
-	if x.spread() {
+	if int64(x.header.next) >= x.spreadAt() && !x.full() {
 		x.keepSlots()
 	}
 	return x, nil
 }
 
-func (x *indexFile) spread() bool { return int64(x.header.next) > x.slots/indexSpread }
+// spreadAt is the number of entries, the unused one included, from which on hardly a page of the slots is not there.
+func (x *indexFile) spreadAt() int64 { return x.slots/indexSpread + 1 }
 
 // keepSlots has the kernel count how often the pages of the slots are used. Of a mapping that is looked at here and there it does not:
 // it dropped them among the first when memory was short, and the dispatcher waited for the disk with each key.
@@ -210,7 +211,10 @@ func (x *indexFile) put(hash int32, physOffset, storeTimestampMs int64) error {
 	h.next++
 	h.endMs, h.endPhys = storeTimestampMs, physOffset
 	x.writeHeader()
-	if int64(h.next) == x.slots/indexSpread+1 {
+	switch {
+	case x.full():
+		x.seg.readAround() // whoever looks for a key needs one page of it
+	case int64(h.next) == x.spreadAt():
 		x.keepSlots()
 	}
 	return nil

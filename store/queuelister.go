@@ -36,9 +36,6 @@ func (x *queueLister) due(s *Store) bool {
 	if grown < s.opts.QueueListBytes && (grown == 0 || s.queues.grown.Load() < manyGrown) {
 		return false
 	}
-	if x.next.IsZero() {
-		return true
-	}
 	return !s.opts.Now().Before(x.next.Add(min(time.Duration(s.queues.countDirty())*listPerDirty, listDirtyWait)))
 }
 

@@ -438,7 +438,7 @@ func syncFileBy(r *ring, path string, from, to int64, faults faultFunc) error {
 	}
 	done, err := r.sync(path, from, to)
 	if !done {
-		return syncFile(path)
+		err = syncFile(path)
 	}
 	if err != nil {
 		return wrapFileError(OpFlush, path, err)
@@ -446,17 +446,13 @@ func syncFileBy(r *ring, path string, from, to int64, faults faultFunc) error {
 	return nil
 }
 
-// syncFile flushes a file by its name.
 func syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return wrapFileError(OpFlush, path, err)
+		return err
 	}
 	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return wrapFileError(OpFlush, path, err)
-	}
-	return nil
+	return f.Sync()
 }
 
 // syncDir makes the names in dir durable.
