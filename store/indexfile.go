@@ -123,7 +123,7 @@ func (x *indexFile) spreadAt() int64 { return x.slots/indexSpread + 1 }
 
 // keepSlots has the kernel count how often the pages of the slots are used. Of a mapping that is looked at here and there it does not:
 // it dropped them among the first when memory was short, and the dispatcher waited for the disk with each key.
-func (x *indexFile) keepSlots() { advisePages(x.seg.data[:x.entryPos(0)], false) }
+func (x *indexFile) keepSlots() { advisePages(x.seg.data[:x.entryPos(0)], pagesAsUsed) }
 
 func indexHeaderAt(b []byte) indexHeader {
 	return indexHeader{

@@ -263,10 +263,15 @@ func (s *segment) touch(to int64, singly bool) error {
 		}
 	}
 	if to == s.size {
-		s.advise(false)
+		s.singly = byteRange{}
+		s.readOnce()
 	}
 	return nil
 }
+
+// readOnce tells the kernel not to count how often a page is used: a log is read once or twice soon after it was written, and its pages would
+// drive out what is used all the time.
+func (s *segment) readOnce() { advisePages(s.data, pagesInTurn) }
 
 // advise tells the kernel how to make the pages from present on. Behind them readers want it to read ahead.
 func (s *segment) advise(singly bool) {
@@ -275,19 +280,19 @@ func (s *segment) advise(singly bool) {
 		return
 	}
 	if r.size() > 0 {
-		advisePages(s.data[r.from:r.to], false)
+		advisePages(s.data[r.from:r.to], pagesAsUsed)
 		*r = byteRange{}
 	}
 	if singly {
 		from := s.present &^ (pageBytes - 1)
 		*r = byteRange{from, min(from+singlyWindow, s.size)}
-		advisePages(s.data[r.from:r.to], true)
+		advisePages(s.data[r.from:r.to], pagesSingly)
 	}
 }
 
 // readAround tells the kernel that bytes are looked at here and there, so that a fault brings one page: of a file that is mostly
 // a hole everything else are zeros.
-func (s *segment) readAround() { advisePages(s.data, true) }
+func (s *segment) readAround() { advisePages(s.data, pagesSingly) }
 
 // startAt says that bytes below pos are in use, so that extend begins there.
 func (s *segment) startAt(pos int64) {

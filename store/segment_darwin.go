@@ -17,8 +17,15 @@ func punchHole(*os.File, int64, int64) error { return errors.ErrUnsupported }
 // populate has no counterpart here: whoever writes takes the faults.
 func populate([]byte) error { return nil }
 
+// How the pages of a mapping are used.
+const (
+	pagesAsUsed = iota
+	pagesSingly
+	pagesInTurn
+)
+
 // advisePages is a hint that is not given here: whoever writes takes the faults.
-func advisePages([]byte, bool) {}
+func advisePages([]byte, int) {}
 
 // dropPages is a hint that is not given here.
 func dropPages(*os.File, []byte, int64) {}

@@ -48,14 +48,15 @@ func populate(b []byte) error {
 	}
 }
 
-// advisePages tells the kernel whether a fault in b, which begins with a page, brings one page or what it thinks good.
-func advisePages(b []byte, singly bool) {
-	how := unix.MADV_NORMAL
-	if singly {
-		how = unix.MADV_RANDOM
-	}
-	_ = unix.Madvise(b, how) // a hint
-}
+// How the pages of a mapping are used. Only of those that are pagesAsUsed does the kernel count how often, to keep the busy ones.
+const (
+	pagesAsUsed = unix.MADV_NORMAL     // a fault brings what lies around it
+	pagesSingly = unix.MADV_RANDOM     // a fault brings one page
+	pagesInTurn = unix.MADV_SEQUENTIAL // a fault brings what lies behind it
+)
+
+// advisePages tells the kernel how the pages of b, which begins with one, are used.
+func advisePages(b []byte, how int) { _ = unix.Madvise(b, how) }
 
 // dropPages takes the clean pages of b, a mapping of f at off, out of memory. It is a hint: b reads as before.
 func dropPages(f *os.File, b []byte, off int64) {

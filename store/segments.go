@@ -79,7 +79,11 @@ func (l *segments) loadOne(path string, last bool, before []*segment, newBytes i
 			return nil, fmt.Errorf("extend commit log segment: %w", err)
 		}
 	}
-	return openSegment(path, base, l.faults)
+	seg, err := openSegment(path, base, l.faults)
+	if err == nil && !last {
+		seg.readOnce()
+	}
+	return seg, err
 }
 
 // all returns the segments as they are now. The slice must not be changed.
