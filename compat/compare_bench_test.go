@@ -50,7 +50,7 @@ func BenchmarkCompare(b *testing.B) {
 				slices.Reverse(kinds)
 			}
 			if group.turns {
-				first := round % len(group.cells)
+				first := len(all.seen[group.cells[0].name+"\tmessages/s"][Apogee]) % len(group.cells)
 				group.cells = slices.Concat(group.cells[first:], group.cells[:first])
 			}
 			for _, kind := range kinds {

@@ -3,14 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 )
-
-// paceBytes is how much of the log may be written before write-back of it begins, so that a flush never meets a gigabyte
-// of dirty pages.
-const paceBytes = 8 << 20
 
 const (
 	// maxGather bounds how long a flush waits for callers that are expected to share it.
@@ -29,7 +24,6 @@ type flusher struct {
 	waiters flushWaiters
 	wake    chan struct{} // holds one token
 
-	paced    atomic.Int64  // physical offset up to which write-back was begun
 	physicMs atomic.Int64  // store time up to which the log is flushed
 	queuesMs atomic.Int64  // store time up to which queue entries are flushed
 	all      atomic.Bool   // the next flush of queue files leaves none for later
@@ -79,15 +73,19 @@ func (f *flusher) runQueues(stop <-chan struct{}) {
 	}
 }
 
-// openRing prepares flushes that keep no processor.
-func (f *flusher) openRing() {
-	r, err := newRing(func(err error) {
-		f.s.opts.Logger.Warn("flushes do without io_uring from here on and keep a processor while they wait for the disk", "err", err)
-	})
-	if err != nil {
-		f.s.opts.Logger.Info("no io_uring: a flush keeps one of GOMAXPROCS processors while it waits for the disk", "err", err)
+// openRings prepares flushes and write-back that keep no processor.
+func (s *Store) openRings() {
+	log := s.opts.Logger
+	for _, of := range []**ring{&s.flusher.ring, &s.pacer.ring} {
+		r, err := newRing(func(err error) {
+			log.Warn("flushes do without io_uring from here on and keep a processor while they wait for the disk", "err", err)
+		})
+		if err != nil {
+			log.Info("no io_uring: a flush keeps one of GOMAXPROCS processors while it waits for the disk", "err", err)
+			return
+		}
+		*of = r
 	}
-	f.ring = r
 }
 
 // pokeAll makes runQueues flush all queue files now.
@@ -240,28 +238,6 @@ func (f *flusher) flushRange(from, to int64) error {
 		from = end
 	}
 	return nil
-}
-
-// pace begins the write-back of whole pages far behind the end of the log. The feeder calls it as the log grows.
-func (f *flusher) pace(written int64) {
-	from := max(f.paced.Load(), f.s.log.flushed.Load())
-	if written-from < paceBytes {
-		return
-	}
-	seg := f.s.log.find(from)
-	if seg == nil {
-		return
-	}
-	defer seg.release()
-	file, err := os.OpenFile(seg.path, os.O_RDWR, 0)
-	if err != nil {
-		return
-	}
-	defer file.Close()
-	to := min(written, seg.end())
-	start := (from - seg.base) &^ (pageBytes - 1)
-	startWriteback(file, start, (to-seg.base)&^(pageBytes-1))
-	f.paced.Store(to)
 }
 
 // queues flushes queue files and then the checkpoint that vouches for them.

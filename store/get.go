@@ -71,6 +71,9 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 		return nil
 	}
 	defer seg.release()
+	if r.MaxQueueOffset-q.QueueOffset > nearEntries && !s.entriesInMemory(seg, entries, q.HotOnly) {
+		return ErrCold
+	}
 	g := getter{s: s, cq: cq, batch: cq.isBatch(), q: q, r: r, written: s.log.written.Load()}
 	err = g.read(entries)
 	if g.units != nil {
@@ -88,6 +91,22 @@ func (s *Store) getFrom(cq *queue, q *GetRequest, r *GetResult) error {
 	return nil
 }
 
+// nearEntries is how many of a queue's last entries are taken to be in memory, as they were put last.
+const nearEntries = 1024
+
+// entriesInMemory reports whether the first of the entries, as many as a Get looks at for a filter, are in memory. It waits for them unless
+// it is to be hotOnly.
+func (s *Store) entriesInMemory(seg *segment, entries []byte, hotOnly bool) bool {
+	pos := int64(cap(seg.data) - cap(entries)) // entries are the rest of data from there on
+	n := min(int64(len(entries)), int64(s.opts.MaxFilterBytes))
+	if hotOnly {
+		from := pos &^ (pageBytes - 1)
+		return from+presentBytes(seg.data[from:pos+n]) >= pos+n
+	}
+	s.coldPages.await(seg, pos, n, min(int64(len(entries)), coldEntryBytes), s.opts.Logger)
+	return true
+}
+
 // getter is one walk over queue entries.
 type getter struct {
 	s        *Store
@@ -96,9 +115,11 @@ type getter struct {
 	q        *GetRequest
 	r        *GetResult
 	written  int64
-	lastPhys int64 // of the last entry looked at
-	skipTo   int64 // records before are known to be gone
-	sqlSteps int   // spent on q.SQL
+	lastPhys int64     // of the last entry looked at
+	skipTo   int64     // records before are known to be gone
+	coldTo   int64     // records before may not be in memory; 0 with HotOnly, which does not look at them
+	there    byteRange // of the log, in memory
+	sqlSteps int       // spent on q.SQL
 	units    *segment
 }
 
@@ -125,7 +146,11 @@ func (g *getter) read(entries []byte) error {
 	if q.MaxBytes > 0 {
 		maxBytes = min(max(q.MaxBytes, 100), maxGetBytes)
 	}
-	hotFrom, warmFrom := g.written-g.s.opts.HotBytes, g.s.warmFrom
+	hotFrom := g.written - g.s.opts.HotBytes
+	coldTo := max(hotFrom, g.s.warmFrom)
+	if !q.HotOnly {
+		g.coldTo = coldTo
+	}
 	for ; int64(len(entries)) >= width; entries = entries[width:] {
 		e := entryAt(entries)
 		if g.batch {
@@ -159,7 +184,7 @@ func (g *getter) read(entries []byte) error {
 			g.pass(unmatched, &e)
 			continue
 		}
-		if q.HotOnly && (e.physOffset < max(hotFrom, warmFrom) || g.sqlSteps > maxHotSQLSteps) {
+		if q.HotOnly && (e.physOffset < coldTo || g.sqlSteps > maxHotSQLSteps) {
 			return g.cold(&e)
 		}
 		if t := g.take(&e); t == taken {
@@ -245,6 +270,10 @@ func (g *getter) take(e *entry) taking {
 	pos := e.physOffset - seg.base
 	if pos+size > seg.size {
 		return gone
+	}
+	if e.physOffset < g.coldTo && (e.physOffset < g.there.from || e.physOffset+size > g.there.to) {
+		upTo := g.s.coldPages.await(seg, pos, size, coldReadBytes, g.s.opts.Logger)
+		g.there = byteRange{e.physOffset, seg.base + upTo}
 	}
 	if g.batch && !g.cq.holds(*e, seg.data[pos:pos+size]) {
 		return wrong

@@ -114,6 +114,7 @@ func openIndexFile(path string, slots, entries int64, faults faultFunc) (*indexF
 	x.header.next = max(1, x.header.next)
 	if int64(x.header.next) >= x.spreadAt() && !x.full() {
 		x.keepSlots()
+		wantPages(x.seg.data[:x.entryPos(0)]) // each key needs one of them
 	}
 	return x, nil
 }

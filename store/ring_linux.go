@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ring flushes files while its callers wait in the runtime's poller. A goroutine in msync or fdatasync keeps the processor it runs
-// on until the runtime's monitor takes that back, some 10 ms later; where GOMAXPROCS is 1 no event loop runs meanwhile, while the core
-// has nothing to do. It is an io_uring with one operation at a time, whose end is told to an eventfd. A ring that fails is not asked
-// again, and whoever asked it flushes as if there were none: what it was asked for harms nobody when it is done twice. All methods of a
+// ring waits for the disk while its callers wait in the runtime's poller. A goroutine in msync or fdatasync keeps the processor it runs
+// on until the runtime's monitor takes that back, some 10 ms later, and one that meets a page which is not in memory all the time; where
+// GOMAXPROCS is 1 no event loop runs meanwhile, while the core has nothing to do. It is an io_uring with one operation at a time, whose end is told to an eventfd. A ring that fails is not asked
+// again, and whoever asked it goes on as if there were none: what it was asked for harms nobody when it is done twice. All methods of a
 // nil ring do nothing.
 type ring struct {
 	limit  time.Duration   // for one operation
@@ -50,6 +50,9 @@ const (
 	ringOpsAt        = 1 << 28 // IORING_OFF_SQES
 	ringRegisterEnd  = 4       // IORING_REGISTER_EVENTFD
 	ringFsync        = 3       // IORING_OP_FSYNC
+	ringWriteback    = 8       // IORING_OP_SYNC_FILE_RANGE
+	ringFadvise      = 24      // IORING_OP_FADVISE
+	ringMadvise      = 25      // IORING_OP_MADVISE
 	ringDatasync     = 1       // IORING_FSYNC_DATASYNC
 	ringOpBytes      = 64      // struct io_uring_sqe
 	ringResultBytes  = 16      // struct io_uring_cqe
@@ -99,6 +102,15 @@ func newRing(failed func(error)) (r *ring, err error) {
 	return r, nil
 }
 
+// ringOp is the beginning of struct io_uring_sqe.
+type ringOp struct {
+	code, flags uint8
+	_           uint16
+	fd          int32
+	off, addr   uint64
+	n, how      uint32
+}
+
 // word is a number that the kernel reads and writes, too.
 func (r *ring) word(at uint32) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&r.queue[at])) }
 
@@ -112,15 +124,8 @@ func (r *ring) sync(path string, from, to int64) (done bool, err error) {
 		return false, nil // whoever has it mapped can still flush it
 	}
 	defer f.Close()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.dead {
-		return false, nil
-	}
-	result, err := r.do(f, from, to)
-	if err != nil {
-		r.dead = true
-		r.failed(err)
+	result, ok := r.do(ringOp{code: ringFsync, fd: int32(f.Fd()), off: uint64(from), n: uint32(to - from), how: ringDatasync})
+	if !ok {
 		return false, nil
 	}
 	switch errno := unix.Errno(-result); {
@@ -133,24 +138,53 @@ func (r *ring) sync(path string, from, to int64) (done bool, err error) {
 	}
 }
 
-func (r *ring) do(f *os.File, from, to int64) (result int32, err error) {
-	if err := r.submit(f, from, to); err != nil {
-		return 0, err
+// startWriteback is the function of that name; false when it was not to be had.
+func (r *ring) startWriteback(f *os.File, from, to int64) bool {
+	if r == nil {
+		return false
 	}
-	return r.await()
+	result, ok := r.do(ringOp{code: ringWriteback, fd: int32(f.Fd()), off: uint64(from), n: uint32(to - from), how: unix.SYNC_FILE_RANGE_WRITE})
+	return ok && result >= 0
 }
 
-// submit begins to flush.
-func (r *ring) submit(f *os.File, from, to int64) error {
+// readAhead begins to read [from, to) of a file into memory, if it can.
+func (r *ring) readAhead(f *os.File, from, to int64) {
+	r.do(ringOp{code: ringFadvise, fd: int32(f.Fd()), off: uint64(from), n: uint32(to - from), how: unix.FADV_WILLNEED})
+}
+
+// present brings the pages of b, a mapping, into memory and waits, if it can; before Linux 5.14 it cannot.
+func (r *ring) present(b []byte) {
+	result, ok := r.do(ringOp{code: ringMadvise, fd: -1, addr: uint64(uintptr(unsafe.Pointer(&b[0]))), n: uint32(len(b)), how: unix.MADV_POPULATE_READ})
+	if ok && result == -int32(unix.EINVAL) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.dead = true
+	}
+}
+
+// do has an operation done and waits for its result; ok is false when the ring is of no use.
+func (r *ring) do(op ringOp) (result int32, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dead {
+		return 0, false
+	}
+	err := r.submit(op)
+	if err == nil {
+		result, err = r.await()
+	}
+	if err != nil {
+		r.dead = true
+		r.failed(err)
+		return 0, false
+	}
+	return result, true
+}
+
+// submit begins an operation.
+func (r *ring) submit(op ringOp) error {
 	clear(r.ops[:ringOpBytes])
-	op := (*struct {
-		code, flags uint8
-		_           uint16
-		fd          int32
-		off, addr   uint64
-		n, how      uint32
-	})(unsafe.Pointer(&r.ops[0]))
-	op.code, op.fd, op.off, op.n, op.how = ringFsync, int32(f.Fd()), uint64(from), uint32(to-from), ringDatasync
+	*(*ringOp)(unsafe.Pointer(&r.ops[0])) = op
 	r.word(r.p.submit.array).Store(0)
 	r.word(r.p.submit.tail).Add(1)
 	for {

@@ -27,6 +27,12 @@ const (
 // advisePages is a hint that is not given here: whoever writes takes the faults.
 func advisePages([]byte, int) {}
 
+// wantPages is a hint that is not given here.
+func wantPages([]byte) {}
+
+// presentBytes takes all of b to be in memory.
+func presentBytes(b []byte) int64 { return int64(len(b)) }
+
 // dropPages is a hint that is not given here.
 func dropPages(*os.File, []byte, int64) {}
 

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +58,24 @@ const (
 
 // advisePages tells the kernel how the pages of b, which begins with one, are used.
 func advisePages(b []byte, how int) { _ = unix.Madvise(b, how) }
+
+// wantPages begins to read the pages of b, which begins with one, into memory.
+func wantPages(b []byte) { _ = unix.Madvise(b, unix.MADV_WILLNEED) }
+
+// presentBytes is how much of b, the beginning of pages of a mapping, is in memory without a gap.
+func presentBytes(b []byte) int64 {
+	var pages [coldReadBytes / 4096]byte // of the smallest pages
+	b = b[:min(len(b), len(pages)*int(pageBytes))]
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&pages)))
+	if errno != 0 {
+		return int64(len(b)) // as if: whoever looks at them will see
+	}
+	n := int64(0)
+	for at := int64(0); at < int64(len(b)) && pages[at/pageBytes]&1 != 0; at += pageBytes {
+		n = min(at+pageBytes, int64(len(b)))
+	}
+	return n
+}
 
 // dropPages takes the clean pages of b, a mapping of f at off, out of memory. It is a hint: b reads as before.
 func dropPages(f *os.File, b []byte, off int64) {

@@ -162,8 +162,10 @@ type Store struct {
 	filters    *Filters // nil without
 	dispatcher *dispatcher
 	flusher    *flusher
+	pacer      pacer
 	lister     queueLister
 	cleaner    *cleaner
+	coldPages  coldPages
 	lock       *dirLock
 	scrubbed   ScrubCounts
 	lmqPuts    sync.Pool // of *lmqPut
@@ -236,7 +238,8 @@ func newStore(opts Options) *Store {
 	s.flusher = &flusher{s: s, wake: make(chan struct{}, 1), wakeAll: make(chan struct{}, 1)}
 	s.cleaner = newCleaner(s)
 	s.flusher.waiters.timeout = opts.SyncFlushTimeout
-	s.log.feeder.fed, s.log.feeder.smallFlushes = s.flusher.pace, s.flusher.small
+	s.pacer.s, s.pacer.wake = s, make(chan struct{}, 1)
+	s.log.feeder.fed, s.log.feeder.smallFlushes = s.pacer.tell, s.flusher.small
 	return s
 }
 
@@ -358,7 +361,8 @@ func (s *Store) openIndex(abnormal, kept bool, checkpointMs int64) (err error) {
 func (s *Store) start() {
 	s.cleaner.measure(s.cleaner.rules.Load())
 	s.loops.Go(func() { s.log.feeder.run(s.stop) })
-	s.flusher.openRing()
+	s.openRings()
+	s.loops.Go(func() { s.pacer.run(s.stop) })
 	s.loops.Go(func() { s.flusher.run(s.stop) })
 	s.loops.Go(func() { s.flusher.runQueues(s.stop) })
 	if s.index.index != nil && !s.index.live {
@@ -388,6 +392,8 @@ func (s *Store) Close() error {
 	s.flusher.waiters.fail(ErrClosed)
 	s.flusher.queues(true)
 	s.flusher.ring.close()
+	s.pacer.ring.close()
+	s.coldPages.close()
 
 	var errs []error
 	clean := !s.readOnly.Load() && s.Dispatched() == s.Written()

@@ -1,0 +1,81 @@
+package store
+
+import (
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// coldPages makes pages of log and queues present before readers who are far behind look at them. Whoever meets a page that is not in memory
+// keeps the processor it runs on until the disk has answered; where GOMAXPROCS is 1 no event loop runs meanwhile. So a ring is asked for
+// them, whose callers wait in the runtime's poller. Where there are no rings, and when one fails, pages come as they are looked at.
+type coldPages struct {
+	open  sync.Once
+	rings chan *ring // those nobody waits on; closed with the store
+	made  int        // rings
+}
+
+const (
+	// coldRings bounds the readers who wait for pages at one time.
+	coldRings = 8
+	// coldReadBytes is how much of the log is read at a time, coldEntryBytes of a queue. A fault would read what the device reads ahead, which may be 8 MiB and keep the
+	// core for some milliseconds, or 128 KiB.
+	coldReadBytes  = 256 << 10
+	coldEntryBytes = 64 << 10
+)
+
+// await returns when the n bytes at a position of a segment are in memory; the kernel is asked for as many as ahead with them. It says up
+// to where others behind them are in memory, too.
+func (c *coldPages) await(seg *segment, pos, n, ahead int64, logger *slog.Logger) (upTo int64) {
+	from, to := pos&^(pageBytes-1), min(roundUp(pos+n, pageBytes), seg.size)
+	end := min(max(to, from+ahead), seg.size)
+	there := from + presentBytes(seg.data[from:end])
+	if there >= to {
+		return there
+	}
+	r := c.take(logger)
+	if r == nil {
+		return to
+	}
+	defer func() { c.rings <- r }()
+	if f, err := os.Open(seg.path); err == nil { // it may be deleted
+		r.readAhead(f, there, end)
+		f.Close()
+	}
+	r.present(seg.data[there:to])
+	return to
+}
+
+// take returns a ring that nobody waits on, when there is one, for the caller to give back; nil where there are none.
+func (c *coldPages) take(logger *slog.Logger) *ring {
+	c.open.Do(func() {
+		failed := func(err error) {
+			logger.Warn("a reader of messages that are not in memory keeps a processor from here on while it waits for the disk", "err", err)
+		}
+		c.rings = make(chan *ring, coldRings)
+		for c.made < coldRings {
+			r, err := newRing(failed) // why there is none is said of the flusher's
+			if err != nil {
+				break
+			}
+			c.rings <- r
+			c.made++
+		}
+	})
+	if c.made == 0 {
+		return nil
+	}
+	return <-c.rings
+}
+
+// close waits for the readers who have rings; those who come later do without.
+func (c *coldPages) close() {
+	c.open.Do(func() {})
+	if c.made == 0 {
+		return
+	}
+	for range c.made {
+		(<-c.rings).close()
+	}
+	close(c.rings)
+}
