@@ -4,11 +4,13 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
 // coldPages makes pages of log and queues present before readers who are far behind look at them. Whoever meets a page that is not in memory
 // keeps the processor it runs on until the disk has answered; where GOMAXPROCS is 1 no event loop runs meanwhile. So a ring is asked for
-// them, whose callers wait in the runtime's poller. Where there are no rings, and when one fails, pages come as they are looked at.
+// them, whose callers wait in the runtime's poller. Where there are none, as in many containers, the pages are asked for and looked for again
+// and again; those that do not come are left to whoever looks at them.
 type coldPages struct {
 	open  sync.Once
 	rings chan *ring // those nobody waits on; closed with the store
@@ -18,10 +20,13 @@ type coldPages struct {
 const (
 	// coldRings bounds the readers who wait for pages at one time.
 	coldRings = 8
-	// coldReadBytes is how much of the log is read at a time, coldEntryBytes of a queue. A fault would read what the device reads ahead, which may be 8 MiB and keep the
-	// core for some milliseconds, or 128 KiB.
+	// coldReadBytes is how much of the log is read at a time, coldEntryBytes of a queue. A fault would read what the device reads ahead,
+	// which may be 8 MiB and keep the core for some milliseconds, or 128 KiB.
 	coldReadBytes  = 256 << 10
 	coldEntryBytes = 64 << 10
+	// coldPoll is how long is waited first for pages without a ring, then twice as long each time, up to coldPatience.
+	coldPoll     = 50 * time.Microsecond
+	coldPatience = 50 * time.Millisecond
 )
 
 // await returns when the n bytes at a position of a segment are in memory; the kernel is asked for as many as ahead with them. It says up
@@ -33,24 +38,36 @@ func (c *coldPages) await(seg *segment, pos, n, ahead int64, logger *slog.Logger
 	if there >= to {
 		return there
 	}
-	r := c.take(logger)
-	if r == nil {
+	f, err := os.Open(seg.path)
+	if err != nil { // deleted just now
 		return to
 	}
-	defer func() { c.rings <- r }()
-	if f, err := os.Open(seg.path); err == nil { // it may be deleted
+	defer f.Close()
+	if r := c.take(logger); r != nil {
 		r.readAhead(f, there, end)
-		f.Close()
+		done := r.present(seg.data[there:to])
+		c.rings <- r
+		if done {
+			return to
+		}
 	}
-	r.present(seg.data[there:to])
+	readAhead(f, there, end)
+	lookFor(seg.data[there:min(to, there+coldReadBytes)])
 	return to
+}
+
+// lookFor waits until b is in memory, or long enough.
+func lookFor(b []byte) {
+	for wait := coldPoll; wait <= coldPatience && presentBytes(b) < int64(len(b)); wait *= 2 {
+		time.Sleep(wait)
+	}
 }
 
 // take returns a ring that nobody waits on, when there is one, for the caller to give back; nil where there are none.
 func (c *coldPages) take(logger *slog.Logger) *ring {
 	c.open.Do(func() {
 		failed := func(err error) {
-			logger.Warn("a reader of messages that are not in memory keeps a processor from here on while it waits for the disk", "err", err)
+			logger.Warn("one of the readers of messages that are not in memory does without io_uring from here on", "err", err)
 		}
 		c.rings = make(chan *ring, coldRings)
 		for c.made < coldRings {

@@ -147,19 +147,15 @@ func (r *ring) startWriteback(f *os.File, from, to int64) bool {
 	return ok && result >= 0
 }
 
-// readAhead begins to read [from, to) of a file into memory, if it can.
+// readAhead is the function of that name, if it can.
 func (r *ring) readAhead(f *os.File, from, to int64) {
 	r.do(ringOp{code: ringFadvise, fd: int32(f.Fd()), off: uint64(from), n: uint32(to - from), how: unix.FADV_WILLNEED})
 }
 
-// present brings the pages of b, a mapping, into memory and waits, if it can; before Linux 5.14 it cannot.
-func (r *ring) present(b []byte) {
+// present brings the pages of b, a mapping, into memory and waits; false when that was not to be had, as before Linux 5.14.
+func (r *ring) present(b []byte) bool {
 	result, ok := r.do(ringOp{code: ringMadvise, fd: -1, addr: uint64(uintptr(unsafe.Pointer(&b[0]))), n: uint32(len(b)), how: unix.MADV_POPULATE_READ})
-	if ok && result == -int32(unix.EINVAL) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.dead = true
-	}
+	return ok && result >= 0
 }
 
 // do has an operation done and waits for its result; ok is false when the ring is of no use.

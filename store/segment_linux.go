@@ -62,6 +62,11 @@ func advisePages(b []byte, how int) { _ = unix.Madvise(b, how) }
 // wantPages begins to read the pages of b, which begins with one, into memory.
 func wantPages(b []byte) { _ = unix.Madvise(b, unix.MADV_WILLNEED) }
 
+// readAhead begins to read [from, to) of a file into memory.
+func readAhead(f *os.File, from, to int64) {
+	_ = unix.Fadvise(int(f.Fd()), from, to-from, unix.FADV_WILLNEED) // a hint
+}
+
 // presentBytes is how much of b, the beginning of pages of a mapping, is in memory without a gap.
 func presentBytes(b []byte) int64 {
 	var pages [coldReadBytes / 4096]byte // of the smallest pages
