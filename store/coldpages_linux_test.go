@@ -25,7 +25,6 @@ func dropAll(t *testing.T, seg *segment) {
 // coldStore returns a store that was closed and opened again, with n messages in one queue, and the mapping of its file.
 func coldStore(t *testing.T, n int) (*Store, *segment) {
 	t.Helper()
-	testRing(t)
 	o := testOptions(t)
 	s := openTestStore(t, o)
 	putNumbered(t, s, "T", n, 50)
@@ -60,7 +59,9 @@ func TestColdPagesAreAwaited(t *testing.T) {
 	await := func(c *coldPages) (upTo int64) {
 		return c.await(seg, 5000, 100, coldReadBytes, slog.New(slog.DiscardHandler))
 	}
+	t.Run("of none", func(t *testing.T) { require.Zero(t, presentBytes(seg.data[:0])) })
 	t.Run("with rings", func(t *testing.T) {
+		testRing(t)
 		dropAll(t, seg)
 		require.EqualValues(t, 8192, await(&s.coldPages))
 		require.NotZero(t, presentBytes(seg.data[4096:8192]))

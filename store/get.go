@@ -98,12 +98,13 @@ const nearEntries = 1024
 // it is to be hotOnly.
 func (s *Store) entriesInMemory(seg *segment, entries []byte, hotOnly bool) bool {
 	pos := int64(cap(seg.data) - cap(entries)) // entries are the rest of data from there on
-	n := min(int64(len(entries)), int64(s.opts.MaxFilterBytes))
+	ahead := min(int64(len(entries)), coldEntryBytes)
+	n := min(ahead, int64(s.opts.MaxFilterBytes))
 	if hotOnly {
 		from := pos &^ (pageBytes - 1)
 		return from+presentBytes(seg.data[from:pos+n]) >= pos+n
 	}
-	s.coldPages.await(seg, pos, n, min(int64(len(entries)), coldEntryBytes), s.opts.Logger)
+	s.coldPages.await(seg, pos, n, ahead, s.opts.Logger)
 	return true
 }
 
@@ -117,7 +118,7 @@ type getter struct {
 	written  int64
 	lastPhys int64     // of the last entry looked at
 	skipTo   int64     // records before are known to be gone
-	coldTo   int64     // records before may not be in memory; 0 with HotOnly, which does not look at them
+	coldTo   int64     // records before may not be in memory
 	there    byteRange // of the log, in memory
 	sqlSteps int       // spent on q.SQL
 	units    *segment
@@ -147,10 +148,7 @@ func (g *getter) read(entries []byte) error {
 		maxBytes = min(max(q.MaxBytes, 100), maxGetBytes)
 	}
 	hotFrom := g.written - g.s.opts.HotBytes
-	coldTo := max(hotFrom, g.s.warmFrom)
-	if !q.HotOnly {
-		g.coldTo = coldTo
-	}
+	g.coldTo = max(hotFrom, g.s.warmFrom)
 	for ; int64(len(entries)) >= width; entries = entries[width:] {
 		e := entryAt(entries)
 		if g.batch {
@@ -184,7 +182,7 @@ func (g *getter) read(entries []byte) error {
 			g.pass(unmatched, &e)
 			continue
 		}
-		if q.HotOnly && (e.physOffset < coldTo || g.sqlSteps > maxHotSQLSteps) {
+		if q.HotOnly && (e.physOffset < g.coldTo || g.sqlSteps > maxHotSQLSteps) {
 			return g.cold(&e)
 		}
 		if t := g.take(&e); t == taken {

@@ -14,9 +14,9 @@ import (
 
 // ring waits for the disk while its callers wait in the runtime's poller. A goroutine in msync or fdatasync keeps the processor it runs
 // on until the runtime's monitor takes that back, some 10 ms later, and one that meets a page which is not in memory all the time; where
-// GOMAXPROCS is 1 no event loop runs meanwhile, while the core has nothing to do. It is an io_uring with one operation at a time, whose end is told to an eventfd. A ring that fails is not asked
-// again, and whoever asked it goes on as if there were none: what it was asked for harms nobody when it is done twice. All methods of a
-// nil ring do nothing.
+// GOMAXPROCS is 1 no event loop runs meanwhile, while the core has nothing to do. It is an io_uring with one operation at a time, whose end
+// is told to an eventfd. A ring that fails is not asked again, and whoever asked it goes on as if there were none: what it was asked for
+// harms nobody when it is done twice. Of a nil ring, flushes, write-back and close do nothing.
 type ring struct {
 	limit  time.Duration   // for one operation
 	failed func(err error) // told once

@@ -70,6 +70,9 @@ func readAhead(f *os.File, from, to int64) {
 // presentBytes is how much of b, the beginning of pages of a mapping, is in memory without a gap.
 func presentBytes(b []byte) int64 {
 	var pages [coldReadBytes / 4096]byte // of the smallest pages
+	if len(b) == 0 {
+		return 0
+	}
 	b = b[:min(len(b), len(pages)*int(pageBytes))]
 	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&pages)))
 	if errno != 0 {
