@@ -132,6 +132,59 @@ func errorIsNil(t *testing.T, err error) bool {
 	return err == nil
 }
 
+// releaseFunc is an owner that does something when it is released.
+type releaseFunc func()
+
+func (f releaseFunc) Release() { f() }
+
+func TestLongFlushLetsOthersIn(t *testing.T) {
+	const readers = 8
+	parked := make(chan *Parked, readers)
+	held, holds := make(chan struct{}), make(chan struct{})
+	var flushed atomic.Int32
+	seen := make(chan int32, 1)
+	s := serve(t, []Entry{
+		{Code: 1000, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
+			parked <- req.Park()
+			return nil, nil
+		}},
+		{Code: 1001, Inline: true, Handler: func(req *Request) (*codec.Command, error) {
+			close(holds)
+			<-held
+			return req.Response(0), nil
+		}},
+		{Code: 1002, Inline: true, Handler: func(*Request) (*codec.Command, error) {
+			seen <- flushed.Load()
+			return nil, nil
+		}},
+	}, func(o *Options) { o.Loops = 1 })
+	conns := make([]*rawConn, readers)
+	for i := range conns {
+		conns[i] = dial(t, s)
+		conns[i].send(request(1000, 1, ""), request(codeEcho, 2, ""))
+		require.EqualValues(t, 2, conns[i].receive().Opaque)
+	}
+	other := dial(t, s)
+	other.send(request(1001, 1, ""))
+	receives(t, "the loop is held", holds)
+	for i := range readers {
+		p := receives(t, "a parked request", parked)
+		resp := p.Response(0)
+		resp.Parts, resp.Owner = [][]byte{make([]byte, flushBytes)}, releaseFunc(func() {
+			if i == 0 { // while the loop flushes
+				other.send(oneway(1002, 2, ""))
+			}
+			flushed.Add(1)
+		})
+		require.NoError(t, p.Reply(resp))
+	}
+	close(held)
+	require.Less(t, receives(t, "the request of the other connection", seen), int32(readers), "it waited until all were flushed")
+	for _, c := range conns {
+		require.Len(t, c.receive().Body, flushBytes)
+	}
+}
+
 func TestParkedRequestIsAnsweredOnce(t *testing.T) {
 	t.Parallel()
 	s, parked := serveParked(t, 1)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,10 @@ const (
 	turnBytes = 256 << 10
 	// keepBytes is the largest output buffer that a loop keeps for its next turn.
 	keepBytes = 1 << 20
+	// flushBytes is how much a loop writes of what other goroutines have sent before it looks for events: those who pull a backlog,
+	// or ten thousand who wait for one message, must not keep everybody else. The answers of most group commits are less: when callers
+	// come back one after the other the next group is smaller.
+	flushBytes = 64 << 10
 	// partialBytes is the size from which the beginning of a frame counts as in flight.
 	partialBytes = 4 << 10
 )
@@ -43,13 +48,13 @@ type loop struct {
 	mu      sync.Mutex
 	listed  []*conn // connections with something to flush
 	asked   int
-	woken   bool
-	running bool // in Run
+	woken   bool // Run is to be called, or runs
+	yielded bool // resume is to have it called
 	stopped bool
 
 	// The rest belongs to the loop's goroutine.
 	conns        []*conn
-	spare        []*conn // listed, the other one
+	rest         []*conn // listed before and not flushed yet
 	lagging      []*conn // connections whose outbound buffer is not empty
 	spareLagging []*conn
 	again        []*conn // connections with whole frames left
@@ -83,12 +88,25 @@ func (l *loop) ask(what int) {
 }
 
 func (l *loop) wakeLocked() {
-	if l.woken || l.stopped {
+	if l.woken {
 		return
 	}
-	l.woken = true
-	if err := l.el.Execute(context.Background(), l); err != nil {
-		l.woken = false
+	l.executeLocked()
+}
+
+// executeLocked has gnet call Run.
+func (l *loop) executeLocked() {
+	l.woken = !l.stopped && l.el.Execute(context.Background(), l) == nil
+}
+
+// resume has a loop that has yielded go on. Whoever comes first does it: a turn of traffic, so that a loop which always has events goes
+// on, or a goroutine, which runs when the loop finds none. Run itself cannot, as gnet does at once what one of its tasks asks for.
+func (l *loop) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.yielded {
+		l.yielded = false
+		l.executeLocked()
 	}
 }
 
@@ -103,23 +121,19 @@ func (l *loop) stop() {
 func (l *loop) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stopped || len(l.listed) == 0 && !l.woken && !l.running
+	return l.stopped || len(l.listed) == 0 && !l.woken
 }
 
-// Run does what was asked for since the last time. gnet calls it on the loop after enlist and ask.
+// Run does what was asked for since the last time, writing no more than flushBytes. gnet calls it on the loop after enlist, ask and resume.
 func (l *loop) Run(context.Context) error {
 	l.mu.Lock()
-	listed, asked := l.listed, l.asked
-	l.listed, l.asked, l.woken, l.running = l.spare[:0], 0, false, true
+	l.rest = append(l.rest, l.listed...)
+	clear(l.listed)
+	asked := l.asked
+	l.listed, l.asked = l.listed[:0], 0
 	l.mu.Unlock()
 	l.now = l.srv.opts.Now()
-	for _, c := range listed {
-		if closing := l.flushListed(c); closing && !c.gone {
-			l.drop(c, nil)
-		}
-	}
-	clear(listed)
-	l.spare = listed[:0]
+	l.flushRest()
 	l.stats.add(&l.turn)
 	if asked&askAgain != 0 {
 		l.goOn()
@@ -131,13 +145,37 @@ func (l *loop) Run(context.Context) error {
 		l.sweep()
 	}
 	l.mu.Lock()
-	l.running = false
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	switch {
+	case len(l.rest) > 0 || len(l.again) > 0:
+		l.yielded = true
+		go l.resume()
+	case len(l.listed) > 0 || l.asked != 0:
+		l.executeLocked()
+	default:
+		l.woken = false
+	}
 	return nil
+}
+
+// flushRest flushes connections until all are or enough is written.
+func (l *loop) flushRest() {
+	done := 0
+	for done < len(l.rest) && l.turn.bytesOut < flushBytes {
+		c := l.rest[done]
+		done++
+		if closing := l.flushListed(c); closing && !c.gone {
+			l.drop(c, nil)
+		}
+	}
+	l.rest = slices.Delete(l.rest, 0, done)
 }
 
 // traffic is a turn of a connection: all whole frames that have arrived are handled and their answers written.
 func (l *loop) traffic(c *conn) {
+	if len(l.rest) > 0 || len(l.again) > 0 {
+		l.resume()
+	}
 	l.now = l.srv.opts.Now()
 	if c.door != doorPlain && !l.pass(c) {
 		return
