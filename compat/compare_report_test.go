@@ -17,8 +17,6 @@ import (
 type comparison struct {
 	order []string // "cell\tmetric"
 	seen  map[string]map[Kind][]float64
-
-	filler string // of fillMemory, "" before the first one
 }
 
 func newComparison() *comparison { return &comparison{seen: map[string]map[Kind][]float64{}} }
@@ -33,12 +31,17 @@ func (c *comparison) add(cell string, kind Kind, metric string, v float64) {
 }
 
 func (c *comparison) median(key string, kind Kind) (float64, bool) {
-	v := slices.Clone(c.seen[key][kind])
+	v := c.seen[key][kind]
 	if len(v) == 0 {
 		return 0, false
 	}
-	slices.Sort(v)
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2, true
+	return median(v), true
+}
+
+// median returns the middle of at least one value.
+func median(of []float64) float64 {
+	v := slices.Sorted(slices.Values(of))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
 // comparisonLine is what compare.json has of a cell.

@@ -115,12 +115,8 @@ func (c *comparison) device(b *testing.B, dir string) {
 // fillMemory has the page cache take what memory is free, as on any machine that has run for a while, with the pages of a hole, which
 // cost no disk. A virtual machine gives memory that is free back to its host, and asks for it again page by page: without this each
 // page of a log would cost more than all that a broker does for the messages in it.
-func (c *comparison) fillMemory(b *testing.B) {
-	if c.filler != "" {
-		require.NoError(b, os.Remove(c.filler))
-	}
-	c.filler = filepath.Join(b.TempDir(), "filler")
-	f, err := os.Create(c.filler)
+func fillMemory(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "filler"))
 	require.NoError(b, err)
 	defer f.Close()
 	free, err := freeMemory()

@@ -38,3 +38,9 @@ func onFirstCore(f func()) error {
 	f()
 	return unix.SchedSetaffinity(0, &was)
 }
+
+// runLast gives the goroutine a thread of its own until it ends, which the kernel lets run when others need not.
+func runLast() error {
+	runtime.LockOSThread()
+	return unix.Setpriority(unix.PRIO_PROCESS, 0, 19)
+}

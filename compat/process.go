@@ -38,6 +38,7 @@ type process struct {
 	cmd     *exec.Cmd
 	done    chan struct{}
 	err     error // of the exit; read after done
+	told    bool  // to end
 }
 
 // startProcess starts the command; its output is appended to <dir>/<name>.out.
@@ -79,6 +80,7 @@ func (p *process) exitErr() error {
 
 // stop sends SIGTERM and waits. Exit codes 0 and, as the JVM has it, 143 are clean.
 func (p *process) stop(limit time.Duration) error {
+	p.told = true
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop %s: %w", p.name, err)
 	}
@@ -95,6 +97,7 @@ func (p *process) stop(limit time.Duration) error {
 
 // kill sends SIGKILL and waits for the end.
 func (p *process) kill() {
+	p.told = true
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }

@@ -253,11 +253,11 @@ func (t *Target) launchBroker() error {
 func (t *Target) Close() error {
 	var first error
 	for _, p := range []*process{t.broker, t.namesrv} {
-		if p == nil || !p.running() {
+		if p == nil || !p.running() && p.told {
 			continue
 		}
 		if t.Kind == Apogee {
-			if err := p.stop(stopTimeout); err != nil && first == nil {
+			if err := p.stop(stopTimeout); err != nil && first == nil { // or it has ended by itself
 				first = err
 			}
 		}
