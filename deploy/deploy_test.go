@@ -7,17 +7,27 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// writeProgram writes a file that is to be run. No other test may start a program meanwhile: its process would have the file open for writing
+// for a moment, and whoever runs the file then is told that it is busy.
+func writeProgram(t *testing.T, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o755))
+}
 
 // run starts a command of the Apache image's bin folder in a home with a stand-in for the binary, which prints what it was
 // called with.
 func run(t *testing.T, dir string, env []string, name string, args ...string) string {
 	t.Helper()
 	fake := filepath.Join(t.TempDir(), "apogee")
-	require.NoError(t, os.WriteFile(fake, []byte("#!/bin/sh\necho called: \"$@\"\n"), 0o755))
+	writeProgram(t, fake, "#!/bin/sh\necho called: \"$@\"\n")
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "APOGEE=" + fake}, env...)
@@ -64,7 +74,7 @@ func TestOperatorMakesBrokerConf(t *testing.T) {
 		for _, f := range files {
 			text, err := os.ReadFile(filepath.Join(from, f.Name()))
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(home, "bin", f.Name()), text, 0o755))
+			writeProgram(t, filepath.Join(home, "bin", f.Name()), string(text))
 		}
 	}
 	common := "brokerClusterName=old\nflushDiskType=SYNC_FLUSH\nbrokerName = old\nbrokerIP1=1.1.1.1"
