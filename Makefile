@@ -85,7 +85,7 @@ bench-recovery: ## start after a kill on a store of 10 GiB, ours and (with java 
 bench-compare: ## `apogee bench` against ours and Apache's server in turn, three rounds, into dist/compare (needs java and mvn)
 	APOGEE_COMPARE_DIR=$(abspath dist/compare) $(GO) test -v -run '^$$' -bench '^BenchmarkCompare$$' -benchtime 1x -timeout 120m ./compat/
 
-bench-cold: ## sends while a backlog is pulled whose pages are not in memory: ours and Apache's server (needs java and mvn)
+bench-cold: ## sends while a backlog of 10 GB is pulled whose pages are not in memory: ours and Apache's server (needs java and mvn, and 15 GB below TMPDIR)
 	$(PIN) $(GO) test -run '^$$' -bench ColdReads -benchtime 1x -timeout 60m ./compat/
 
 bench-bare: ## the traffic of bench-compare on a server that does nothing with it: the kernel's and the machine's share
