@@ -67,7 +67,7 @@ func (s *Store) LMQs() (n int64, most int) { return s.queues.lmqs.Load(), s.opts
 // Queues returns how many queues there are.
 func (s *Store) Queues() (n int) {
 	for i := range s.queues.shards {
-		n += s.queues.shards[i].table.Load().len()
+		n += s.queues.shards[i].len()
 	}
 	return n
 }

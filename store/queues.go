@@ -10,9 +10,8 @@ import (
 	"unsafe"
 )
 
-// queueShards keeps a copy-on-write small: 100,000 queues are 400 a shard. There are not more, so that the shards themselves stay in the
-// processor's caches.
-const queueShards = 256
+// queueShards keeps a table short that has to grow. There are not more, so that the shards themselves stay in the processor's caches.
+const queueShards = 16
 
 // queues holds the consume queues by topic and queue id. Apache: ConsumeQueueStore.
 type queues struct {
@@ -42,10 +41,17 @@ type queues struct {
 	eachTook time.Duration // by a file of the last flushes
 }
 
-// queueShard is a part of all queues. Lookups, one for each message, take no lock: the table is replaced and never changed.
+// queueShard is a part of all queues. Lookups, one for each message, take no lock.
 type queueShard struct {
-	mu    sync.Mutex // guards replacing table
+	mu    sync.Mutex // held to change or replace table
 	table atomic.Pointer[queueTable]
+}
+
+// len is the number of queues.
+func (sh *queueShard) len() int {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.table.Load().len()
 }
 
 type queueKey struct {
@@ -91,9 +97,12 @@ func (qs *queues) find(topic string, id int32) *queue {
 // fetch returns the queue that most probably has the hash, and has the processor fetch what an append looks at of it. The caller
 // compares the key.
 func (qs *queues) fetch(hash uint64) *queue {
-	q := qs.shardOf(hash).table.Load().likely(hash)
+	q, next := qs.shardOf(hash).table.Load().likely(hash)
 	if q != nil {
 		prefetchWrite(unsafe.Pointer(q), 1)
+	}
+	if next != nil {
+		prefetchWrite(unsafe.Pointer(next), 1)
 	}
 	return q
 }
@@ -132,14 +141,14 @@ func (qs *queues) create(topic string, id int32, kind queueKind) *queue {
 	sh, hash := qs.shard(topic, id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	old := sh.table.Load()
-	if q := old.find(hash, topic, id); q != nil {
+	t := sh.table.Load()
+	if q := t.find(hash, topic, id); q != nil {
 		return q
 	}
 	q := qs.newQueue(queueKey{topic, id}, kind)
-	next := old.roomFor(1)
-	next.add(hash, q)
-	sh.table.Store(next)
+	t = t.roomFor(1)
+	t.add(hash, q)
+	sh.table.Store(t)
 	return q
 }
 
@@ -156,7 +165,7 @@ func (qs *queues) newQueue(key queueKey, kind queueKind) *queue {
 	return q
 }
 
-// createAll makes many queues without files, those that there are not. A shard is copied once for all of its own.
+// createAll makes many queues without files, those that there are not. A shard has to grow once for all of its own.
 func (qs *queues) createAll(keys []queueKey) {
 	parts := make(map[*queueShard][]queueKey)
 	for _, key := range keys {
@@ -171,13 +180,13 @@ func (qs *queues) createAll(keys []queueKey) {
 func (sh *queueShard) addAll(qs *queues, keys []queueKey) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	next := sh.table.Load().roomFor(len(keys))
+	t := sh.table.Load().roomFor(len(keys))
 	for _, key := range keys {
-		if _, hash := qs.shard(key.topic, key.id); next.find(hash, key.topic, key.id) == nil {
-			next.add(hash, qs.newQueue(key, qs.kindOf(key.topic)))
+		if _, hash := qs.shard(key.topic, key.id); t.find(hash, key.topic, key.id) == nil {
+			t.add(hash, qs.newQueue(key, qs.kindOf(key.topic)))
 		}
 	}
-	sh.table.Store(next)
+	sh.table.Store(t)
 }
 
 // each calls fn for all queues, those of topic if it is not empty. It holds no lock.
@@ -195,10 +204,10 @@ func (qs *queues) each(topic string, fn func(*queue)) {
 func (qs *queues) take(topic string) []*queue {
 	var list []*queue
 	remove := func(q *queue) {
-		sh, _ := qs.shard(topic, q.id)
+		sh, hash := qs.shard(topic, q.id)
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
-		sh.table.Store(sh.table.Load().without(q))
+		sh.table.Store(sh.table.Load().without(hash, q))
 		list = append(list, q)
 	}
 	if !IsLMQ(topic) {
