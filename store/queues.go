@@ -94,8 +94,8 @@ func (qs *queues) find(topic string, id int32) *queue {
 	return sh.table.Load().find(hash, topic, id)
 }
 
-// fetch returns the queue that most probably has the hash, and has the processor fetch what an append looks at of it. The caller
-// compares the key.
+// fetch returns the queue that most probably has the hash, and has the processor fetch what an append looks at of it, and of the one after it
+// in the topic, to which the same producer will probably send next. The caller compares the key.
 func (qs *queues) fetch(hash uint64) *queue {
 	q, next := qs.shardOf(hash).table.Load().likely(hash)
 	if q != nil {

@@ -20,6 +20,7 @@ type queueSlot struct {
 	q    atomic.Pointer[queue] // nil when the slot was never used, noQueue when its queue was removed
 }
 
+// noQueue stands for queues that were removed.
 var noQueue = &queue{queueKey: queueKey{id: -1}}
 
 // queueHash is the hash of a queue. Its low bits name the shard. The slots of a topic's first 8 queues, of the 8 after them and so on are each
