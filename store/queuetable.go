@@ -126,14 +126,16 @@ func (t *queueTable) add(hash uint64, q *queue) {
 	}
 }
 
-// without takes one of the queues out of t and returns t, or a smaller table when few are left.
+// without takes a queue out of t, if it is there, and returns t, or a smaller table when few are left.
 func (t *queueTable) without(hash uint64, gone *queue) *queueTable {
-	for i := t.first(hash); ; i++ {
-		if s := t.slot(i); s.q.Load() == gone {
-			s.q.Store(noQueue)
-			break
+	i := t.first(hash)
+	for t.slot(i).q.Load() != gone {
+		if t.slot(i).q.Load() == nil {
+			return t // somebody else was faster
 		}
+		i++
 	}
+	t.slot(i).q.Store(noQueue)
 	if t.count--; t.count*16 < len(t.slots) {
 		return t.withSlots(tableSlots(t.count * 2))
 	}

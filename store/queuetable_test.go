@@ -32,6 +32,7 @@ func TestQueueTable(t *testing.T) {
 			case rnd.IntN(2) == 0:
 				table = table.without(hashOf(key), q)
 				delete(want, key)
+				require.Same(t, table, table.without(hashOf(key), q), "it is gone")
 			}
 			require.Equal(t, len(want), table.len())
 		}
