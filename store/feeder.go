@@ -26,11 +26,13 @@ const (
 // feeder keeps blocks ready and pages present ahead of the log's end: appends then neither fault nor wait, and a full disk is
 // an error here and never a signal there. It is further ahead the faster the log grows: pages come one by one in small steps, so that a
 // processor which it shares with an event loop is never kept for long, and of a fast log in steps of populateBytes, which take less of
-// it. It makes the next segment when the current one is four fifths used. PAGES.md has why. Apache: AllocateMappedFileService.
+// it; a ring makes them where there is one. It makes the next segment when the current one is four fifths used. PAGES.md has why. Apache:
+// AllocateMappedFileService.
 type feeder struct {
 	log  *commitLog
 	wake chan struct{}       // holds one token
 	fed  func(written int64) // told where the log is, after each round
+	ring *ring               // makes pages while appends go on; nil where there is none
 	// smallFlushes says whether callers wait for flushes of little each. These are dear on blocks that are only allocated, so the
 	// feeder writes zeros ahead then, which costs a second write of each byte; a large flush does not feel the difference.
 	smallFlushes func() bool
@@ -193,7 +195,7 @@ func (f *feeder) step() (more bool, err error) {
 		want = max(want, min(zeroAheadBytes, l.opts.TouchAheadBytes))
 		if cur.settled < cur.allocated || smaller && cur.inBulk > pos {
 			f.ahead = min(minAheadBytes, l.opts.TouchAheadBytes)
-			return true, cur.settle(pos)
+			return true, cur.settle(f.ring, pos)
 		}
 	}
 	if cur.present < min(pos+want, cur.size) {
@@ -231,7 +233,7 @@ func (l *commitLog) extend(seg *segment, to int64) error {
 	if err := seg.allocate(to+chunk/2, chunk, written); err != nil {
 		return err
 	}
-	return seg.touch(to, l.feeder.singly())
+	return seg.touch(l.feeder.ring, to, l.feeder.singly())
 }
 
 // singly reports whether pages are made one by one.

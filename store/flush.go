@@ -76,7 +76,7 @@ func (f *flusher) runQueues(stop <-chan struct{}) {
 // openRings prepares flushes and write-back that keep no processor.
 func (s *Store) openRings() {
 	log := s.opts.Logger
-	for _, of := range []**ring{&s.flusher.ring, &s.pacer.ring} {
+	for _, of := range []**ring{&s.flusher.ring, &s.pacer.ring, &s.log.feeder.ring} {
 		r, err := newRing(func(err error) {
 			log.Warn("flushes do without io_uring from here on and keep a processor while they wait for the disk", "err", err)
 		})

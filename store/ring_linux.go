@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,7 @@ import (
 // on until the runtime's monitor takes that back, some 10 ms later, and one that meets a page which is not in memory all the time; where
 // GOMAXPROCS is 1 no event loop runs meanwhile, while the core has nothing to do. It is an io_uring with one operation at a time, whose end
 // is told to an eventfd. A ring that fails is not asked again, and whoever asked it goes on as if there were none: what it was asked for
-// harms nobody when it is done twice. Of a nil ring, flushes, write-back and close do nothing.
+// harms nobody when it is done twice. Of a nil ring, flushes, write-back, populate and close do nothing.
 type ring struct {
 	limit  time.Duration   // for one operation
 	failed func(err error) // told once
@@ -158,6 +159,22 @@ func (r *ring) present(b []byte) bool {
 	return ok && result >= 0
 }
 
+// populate is the function of that name; done is false when that was not to be had.
+func (r *ring) populate(b []byte) (done bool, err error) {
+	if r == nil {
+		return false, nil
+	}
+	result, ok := r.do(ringOp{code: ringMadvise, fd: -1, addr: uint64(uintptr(unsafe.Pointer(&b[0]))), n: uint32(len(b)), how: unix.MADV_POPULATE_WRITE})
+	switch {
+	case ok && result >= 0:
+		return true, nil
+	case ok && unix.Errno(-result) == unix.EFAULT:
+		return true, unix.ENOSPC
+	default:
+		return false, nil
+	}
+}
+
 // do has an operation done and waits for its result; ok is false when the ring is of no use.
 func (r *ring) do(op ringOp) (result int32, ok bool) {
 	r.mu.Lock()
@@ -174,6 +191,7 @@ func (r *ring) do(op ringOp) (result int32, ok bool) {
 		r.failed(err)
 		return 0, false
 	}
+	runtime.Gosched() // others have waited, if the kernel has used this processor for it
 	return result, true
 }
 

@@ -64,6 +64,63 @@ func TestRingRefuses(t *testing.T) {
 	})
 }
 
+// emptyMapping returns a mapping of n bytes of a new file that has only half of them.
+func emptyMapping(t *testing.T, n int) []byte {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, f.Truncate(int64(n/2)))
+	b, err := unix.Mmap(int(f.Fd()), 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, unix.Munmap(b)) })
+	return b
+}
+
+func TestRingPopulates(t *testing.T) {
+	r := testRing(t)
+	const n = 256 << 10
+	b := emptyMapping(t, n)
+	require.Zero(t, presentBytes(b))
+	done, err := r.populate(b[:n/2])
+	require.True(t, done)
+	require.NoError(t, err)
+	require.EqualValues(t, n/2, presentBytes(b))
+	done, err = r.populate(b[n/2:]) // would be a SIGBUS
+	require.True(t, done)
+	require.ErrorIs(t, err, unix.ENOSPC)
+}
+
+// TestFeederPopulates has a store's feeder make pages by its ring, and by itself after that is of no use any more.
+func TestFeederPopulates(t *testing.T) {
+	testRing(t)
+	o := testOptions(t)
+	o.SegmentBytes = 8 << 20
+	s := openTestStore(t, o)
+	require.NotNil(t, s.log.feeder.ring)
+	ahead := func(r *ring) {
+		seg, err := createSegment(t.TempDir(), 0, o.SegmentBytes, nil)
+		require.NoError(t, err)
+		require.NoError(t, seg.allocate(o.SegmentBytes, 0, false))
+		require.NoError(t, seg.touch(r, 100, true))
+		require.EqualValues(t, pageBytes, seg.present)
+		require.NoError(t, seg.touch(r, 6<<20, false))
+		require.EqualValues(t, 6<<20, seg.present)
+		for at := 0; at < 6<<20; at += coldReadBytes {
+			require.EqualValues(t, coldReadBytes, presentBytes(seg.data[at:at+coldReadBytes]))
+		}
+		require.NoError(t, seg.remove())
+	}
+	ahead(s.log.feeder.ring)
+	failing := testRing(t)
+	failing.failed = func(error) {}
+	failing.limit = 0
+	require.NoError(t, unix.Close(failing.fd))
+	failing.fd = -1
+	ahead(failing)
+	require.True(t, failing.dead)
+}
+
 // TestRingFails has an operation that does not end: whoever waits for it flushes in another way, and the ring is not asked again.
 func TestRingFails(t *testing.T) {
 	r := testRing(t)

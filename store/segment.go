@@ -183,7 +183,7 @@ func (s *segment) extend(to, chunk int64) error {
 	if err := s.allocate(to, chunk, false); err != nil {
 		return err
 	}
-	return s.touch(to, false)
+	return s.touch(nil, to, false)
 }
 
 // allocate makes the bytes below to ready in steps of chunk. With written the new blocks are written with zeros and on disk: a file
@@ -216,9 +216,9 @@ const largestFolio = 2 << 20
 
 // settle prepares what is ahead of pos for small flushes: its blocks are written, and its pages, which a fast log got in large pieces,
 // are dropped, to come again one by one. Appends may write to them meanwhile: what is dirty stays.
-func (s *segment) settle(pos int64) error {
+func (s *segment) settle(r *ring, pos int64) error {
 	from, to := roundUp(pos, largestFolio), s.inBulk
-	if err := s.touch(s.allocated, true); err != nil {
+	if err := s.touch(r, s.allocated, true); err != nil {
 		return err
 	}
 	if err := s.faults.check(OpWrite, s.path); err != nil {
@@ -243,9 +243,9 @@ func (s *segment) settle(pos int64) error {
 	return nil
 }
 
-// touch makes the pages below to present, as far as they are ready. Singly it takes more time for it, and never much in one
-// call: otherwise a fault brings all that the device reads ahead, which may be 8 MiB and 16 ms.
-func (s *segment) touch(to int64, singly bool) error {
+// touch makes the pages below to present, as far as they are ready, by a ring where there is one. Singly it takes more time for it, and
+// never much in one call: otherwise a fault brings all that the device reads ahead, which may be 8 MiB and 16 ms.
+func (s *segment) touch(r *ring, to int64, singly bool) error {
 	to = min(roundUp(to, pageBytes), s.allocated)
 	most := int64(populateBytes)
 	if singly {
@@ -254,7 +254,12 @@ func (s *segment) touch(to int64, singly bool) error {
 	for s.present < to {
 		s.advise(singly)
 		step := min(s.present&^(most-1)+most, to)
-		if err := populate(s.data[s.present&^(pageBytes-1) : step]); err != nil {
+		pages := s.data[s.present&^(pageBytes-1) : step]
+		done, err := r.populate(pages)
+		if !done {
+			err = populate(pages)
+		}
+		if err != nil {
 			return wrapFileError(OpAllocate, s.path, err)
 		}
 		s.present = step

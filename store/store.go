@@ -360,8 +360,8 @@ func (s *Store) openIndex(abnormal, kept bool, checkpointMs int64) (err error) {
 // start runs the store's goroutines; Close ends them.
 func (s *Store) start() {
 	s.cleaner.measure(s.cleaner.rules.Load())
-	s.loops.Go(func() { s.log.feeder.run(s.stop) })
 	s.openRings()
+	s.loops.Go(func() { s.log.feeder.run(s.stop) })
 	s.loops.Go(func() { s.pacer.run(s.stop) })
 	s.loops.Go(func() { s.flusher.run(s.stop) })
 	s.loops.Go(func() { s.flusher.runQueues(s.stop) })
@@ -393,6 +393,7 @@ func (s *Store) Close() error {
 	s.flusher.queues(true)
 	s.flusher.ring.close()
 	s.pacer.ring.close()
+	s.log.feeder.ring.close()
 	s.coldPages.close()
 
 	var errs []error
