@@ -104,6 +104,7 @@ func (s *Store) entriesInMemory(seg *segment, entries []byte, hotOnly bool) bool
 		from := pos &^ (pageBytes - 1)
 		return from+presentBytes(seg.data[from:pos+n]) >= pos+n
 	}
+	s.coldPages.turn()
 	s.coldPages.await(seg, pos, n, ahead, s.opts.Logger)
 	return true
 }

@@ -149,8 +149,8 @@ func (r *ring) startWriteback(f *os.File, from, to int64) bool {
 }
 
 // readAhead is the function of that name, if it can.
-func (r *ring) readAhead(f *os.File, from, to int64) {
-	r.do(ringOp{code: ringFadvise, fd: int32(f.Fd()), off: uint64(from), n: uint32(to - from), how: unix.FADV_WILLNEED})
+func (r *ring) readAhead(fd int, from, to int64) {
+	r.do(ringOp{code: ringFadvise, fd: int32(fd), off: uint64(from), n: uint32(to - from), how: unix.FADV_WILLNEED})
 }
 
 // present brings the pages of b, a mapping, into memory and waits; false when that was not to be had, as before Linux 5.14.

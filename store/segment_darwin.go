@@ -31,7 +31,7 @@ func advisePages([]byte, int) {}
 func wantPages([]byte) {}
 
 // readAhead is a hint that is not given here.
-func readAhead(*os.File, int64, int64) {}
+func readAhead(int, int64, int64) {}
 
 // presentBytes takes all of b to be in memory.
 func presentBytes(b []byte) int64 { return int64(len(b)) }

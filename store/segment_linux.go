@@ -63,8 +63,8 @@ func advisePages(b []byte, how int) { _ = unix.Madvise(b, how) }
 func wantPages(b []byte) { _ = unix.Madvise(b, unix.MADV_WILLNEED) }
 
 // readAhead begins to read [from, to) of a file into memory.
-func readAhead(f *os.File, from, to int64) {
-	_ = unix.Fadvise(int(f.Fd()), from, to-from, unix.FADV_WILLNEED) // a hint
+func readAhead(fd int, from, to int64) {
+	_ = unix.Fadvise(fd, from, to-from, unix.FADV_WILLNEED) // a hint
 }
 
 // presentBytes is how much of b, the beginning of pages of a mapping, is in memory without a gap.
