@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -14,6 +15,9 @@ const (
 	smallFlushBytes = 512 << 10
 	// tinyFlushBytes is how much a flush writes at most that must not be made to write large pages, see segment.settle.
 	tinyFlushBytes = 32 << 10
+	// ringCallers is from how many callers on a flush is left to the ring although there are other cores: few hear sooner of one that
+	// keeps its processor. On one core nobody does, since the Go runtime has to look for whoever runs instead.
+	ringCallers = 32
 )
 
 // flusher moves the flushed watermark: every FlushInterval, and at once for AfterFlush in FlushSync. A flush that fails
@@ -124,7 +128,7 @@ func (f *flusher) tick() {
 	l := f.s.log
 	whole := l.written.Load() &^ (pageBytes - 1)
 	from := l.flushed.Load()
-	if whole <= from || f.waiters.waiting() {
+	if whole <= from || f.waiters.count() > 0 {
 		f.log()
 		return
 	}
@@ -154,7 +158,7 @@ func (f *flusher) log() {
 			f.physicMs.Store(now.storeMs)
 		}
 		f.waiters.passed(now.physOffset)
-		if !f.waiters.waiting() || l.written.Load() == now.physOffset {
+		if f.waiters.count() == 0 || l.written.Load() == now.physOffset {
 			return
 		}
 	}
@@ -163,7 +167,7 @@ func (f *flusher) log() {
 // gather waits, as long as a flush takes, for callers that the last flush answered: they come back one after the other, and the
 // first one alone would take the disk from all others. Whoever is alone never waits.
 func (f *flusher) gather() {
-	if f.s.opts.FlushMode != FlushSync || f.waiters.missing() <= 0 || !f.waiters.waiting() {
+	if f.s.opts.FlushMode != FlushSync || f.waiters.missing() <= 0 || f.waiters.count() == 0 {
 		return
 	}
 	late := time.NewTimer(min(f.took, maxGather))
@@ -221,7 +225,7 @@ func (f *flusher) flushTo(physOffset int64) bool {
 
 func (f *flusher) flushRange(from, to int64) error {
 	by := f.ring
-	if f.s.opts.FlushMode == FlushSync { // callers wait, and hear of a flush that blocks sooner
+	if n := f.waiters.count(); f.s.opts.FlushMode == FlushSync && 0 < n && n < ringCallers && runtime.NumCPU() > 1 {
 		by = nil
 	}
 	for from < to {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -120,12 +121,12 @@ func (r *ring) sync(path string, from, to int64) (done bool, err error) {
 	if r == nil {
 		return false, nil
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return false, nil // whoever has it mapped can still flush it
 	}
-	defer f.Close()
-	result, ok := r.do(ringOp{code: ringFsync, fd: int32(f.Fd()), off: uint64(from), n: uint32(to - from), how: ringDatasync})
+	defer syscall.Close(fd)
+	result, ok := r.do(ringOp{code: ringFsync, fd: int32(fd), off: uint64(from), n: uint32(to - from), how: ringDatasync})
 	if !ok {
 		return false, nil
 	}

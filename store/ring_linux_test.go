@@ -3,10 +3,13 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -91,6 +94,59 @@ func TestRingPopulates(t *testing.T) {
 	require.ErrorIs(t, err, unix.ENOSPC)
 }
 
+// brokenRing is of no use to whoever asks it first, and notes that.
+func brokenRing(t *testing.T) *ring {
+	t.Helper()
+	r := testRing(t)
+	r.failed = func(error) {}
+	require.NoError(t, unix.Close(r.fd))
+	r.fd = -1
+	return r
+}
+
+// TestFlushAsksRing has flushes go by the ring, or not, by how many wait for them, and on without it when it fails.
+func TestFlushAsksRing(t *testing.T) {
+	for _, x := range []struct {
+		mode    FlushMode
+		callers int
+		asked   bool
+	}{
+		{FlushAsync, 1, true},
+		{FlushSync, 0, true},
+		{FlushSync, 1, runtime.NumCPU() == 1},
+		{FlushSync, ringCallers - 1, runtime.NumCPU() == 1},
+		{FlushSync, ringCallers, true},
+	} {
+		t.Run(fmt.Sprint(x.mode, x.callers), func(t *testing.T) {
+			o := testOptions(t)
+			o.FlushMode = x.mode
+			s := newStore(o)
+			var err error
+			s.lock, err = takeLock(o.Dir)
+			require.NoError(t, err)
+			require.NoError(t, s.recover()) // and no goroutine runs yet
+			var r PutResult
+			require.NoError(t, s.Put(testMessage("T", 0, "a"), &r))
+			s.flusher.ring = brokenRing(t)
+			s.flusher.waiters.timeout = time.Hour
+			answered := 0
+			for range x.callers {
+				s.flusher.waiters.add(s.log.written.Load(), s.log.flushed.Load, func(err error) {
+					require.NoError(t, err)
+					answered++
+				})
+			}
+			s.flusher.log()
+			require.Equal(t, x.callers, answered)
+			require.Equal(t, s.log.written.Load(), s.log.flushed.Load())
+			require.Equal(t, x.asked, s.flusher.ring.dead)
+			s.flusher.ring = nil // closed with the test
+			s.start()
+			require.NoError(t, s.Close())
+		})
+	}
+}
+
 // TestFeederPopulates has a store's feeder make pages by its ring, and by itself after that is of no use any more.
 func TestFeederPopulates(t *testing.T) {
 	testRing(t)
@@ -112,13 +168,9 @@ func TestFeederPopulates(t *testing.T) {
 		require.NoError(t, seg.remove())
 	}
 	ahead(s.log.feeder.ring)
-	failing := testRing(t)
-	failing.failed = func(error) {}
-	failing.limit = 0
-	require.NoError(t, unix.Close(failing.fd))
-	failing.fd = -1
-	ahead(failing)
-	require.True(t, failing.dead)
+	broken := brokenRing(t)
+	ahead(broken)
+	require.True(t, broken.dead)
 }
 
 // TestRingFails has an operation that does not end: whoever waits for it flushes in another way, and the ring is not asked again.

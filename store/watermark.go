@@ -54,11 +54,11 @@ func (w *flushWaiters) missing() int {
 	return w.want - len(w.list)
 }
 
-// waiting reports whether anybody waits.
-func (w *flushWaiters) waiting() bool {
+// count is how many wait.
+func (w *flushWaiters) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.list) > 0
+	return len(w.list)
 }
 
 // passed answers those whose offset is flushed. They and those who wait already are what the next flush may expect, but for
