@@ -103,7 +103,8 @@ func (f *feeder) settleSoon() {
 	f.poke()
 }
 
-// adapt looks as far ahead as the log grows in aheadTime, about: it doubles and halves.
+// adapt looks as far ahead as the log grows in aheadTime, about: it doubles and halves. After a rush it is back at single pages at once: large
+// stretches, of which each keeps the core for as long as the device reads ahead, are for as long as the log needs them.
 func (f *feeder) adapt() {
 	now, written := f.log.opts.Now(), f.log.written.Load()
 	gap := max(now.Sub(f.lastFeed), time.Millisecond)
@@ -111,6 +112,10 @@ func (f *feeder) adapt() {
 	switch {
 	case want > f.ahead:
 		f.ahead = min(f.ahead*2, f.log.opts.TouchAheadBytes)
+	case !f.singly():
+		for want < f.ahead/2 && f.ahead > minAheadBytes {
+			f.ahead /= 2
+		}
 	case want < f.ahead/4:
 		f.ahead = max(f.ahead/2, min(minAheadBytes, f.log.opts.TouchAheadBytes))
 	}

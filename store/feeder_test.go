@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -93,5 +94,32 @@ func TestNoSegmentIsMadeOverAnother(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, o.SegmentBytes, seg.size)
 		require.NoError(t, seg.remove())
+	}
+}
+
+// The feeder goes to large stretches in steps while a log is fast, and leaves them at once when it is not.
+func TestFeederFollowsTheLogsSpeed(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t)
+	o.TouchAheadBytes = bulkAheadBytes
+	now := time.Unix(0, 0)
+	o.Now = func() time.Time { return now }
+	l := commitLog{opts: &o}
+	f := &l.feeder
+	f.init(&l)
+	f.adapt()
+	grow := func(bytesPerSecond int64) int64 {
+		now = now.Add(time.Second)
+		l.written.Add(bytesPerSecond)
+		f.adapt()
+		return f.ahead
+	}
+	for _, x := range []struct{ bytesPerSecond, ahead int64 }{
+		{5 << 20, 2 << 20}, {5 << 20, 4 << 20}, {5 << 20, 4 << 20},
+		{400 << 20, 8 << 20}, {400 << 20, 16 << 20}, {400 << 20, 32 << 20}, {400 << 20, 32 << 20},
+		{40 << 20, 32 << 20}, {25 << 20, 16 << 20}, {25 << 20, 16 << 20}, {40 << 20, 32 << 20},
+		{5 << 20, 4 << 20}, {1, 2 << 20}, {1, 1 << 20}, {1, 1 << 20},
+	} {
+		require.Equal(t, x.ahead, grow(x.bytesPerSecond), "%+v", x)
 	}
 }
