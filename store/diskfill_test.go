@@ -128,6 +128,8 @@ func (d *diskFill) run(prepare func()) {
 		}
 		d.free()
 		require.Eventually(t, func() bool { return d.put() == nil }, 10*time.Second, time.Millisecond)
+		// A put may find room before the feeder, which tries every feedRetry, has.
+		require.Eventually(t, func() bool { return d.s.log.feeder.failed.Load() == nil }, 10*time.Second, time.Millisecond)
 		waitDispatched(t, d.s)
 		d.check()
 		require.NoError(t, d.offsets.Persist())

@@ -77,15 +77,15 @@ func (f *flusher) runQueues(stop <-chan struct{}) {
 	}
 }
 
-// openRings prepares flushes and write-back that keep no processor.
+// openRings prepares flushes, write-back and new pages of the log that keep no processor.
 func (s *Store) openRings() {
 	log := s.opts.Logger
 	for _, of := range []**ring{&s.flusher.ring, &s.pacer.ring, &s.log.feeder.ring} {
 		r, err := newRing(func(err error) {
-			log.Warn("flushes do without io_uring from here on and keep a processor while they wait for the disk", "err", err)
+			log.Warn("flushes, or new pages of the log, do without io_uring from here on and keep a processor while they wait", "err", err)
 		})
 		if err != nil {
-			log.Info("no io_uring: a flush keeps one of GOMAXPROCS processors while it waits for the disk", "err", err)
+			log.Info("no io_uring: a flush keeps one of GOMAXPROCS processors while it waits for the disk, and so do new pages of the log", "err", err)
 			return
 		}
 		*of = r

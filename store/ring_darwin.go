@@ -18,6 +18,6 @@ func (*ring) readAhead(int, int64, int64) {}
 
 func (*ring) present([]byte) bool { return false }
 
-func (*ring) populate([]byte) (done bool, err error) { return false, nil }
+func (*ring) populate([]byte) bool { return false }
 
 func (*ring) close() {}

@@ -155,25 +155,14 @@ func (r *ring) readAhead(fd int, from, to int64) {
 }
 
 // present brings the pages of b, a mapping, into memory and waits; false when that was not to be had, as before Linux 5.14.
-func (r *ring) present(b []byte) bool {
-	result, ok := r.do(ringOp{code: ringMadvise, fd: -1, addr: uint64(uintptr(unsafe.Pointer(&b[0]))), n: uint32(len(b)), how: unix.MADV_POPULATE_READ})
-	return ok && result >= 0
-}
+func (r *ring) present(b []byte) bool { return r.advise(b, unix.MADV_POPULATE_READ) }
 
-// populate is the function of that name; done is false when that was not to be had.
-func (r *ring) populate(b []byte) (done bool, err error) {
-	if r == nil {
-		return false, nil
-	}
-	result, ok := r.do(ringOp{code: ringMadvise, fd: -1, addr: uint64(uintptr(unsafe.Pointer(&b[0]))), n: uint32(len(b)), how: unix.MADV_POPULATE_WRITE})
-	switch {
-	case ok && result >= 0:
-		return true, nil
-	case ok && unix.Errno(-result) == unix.EFAULT:
-		return true, unix.ENOSPC
-	default:
-		return false, nil
-	}
+// populate is the function of that name; false when that was not to be had, or failed, which the function says of itself.
+func (r *ring) populate(b []byte) bool { return r != nil && r.advise(b, unix.MADV_POPULATE_WRITE) }
+
+func (r *ring) advise(b []byte, how uint32) bool {
+	result, ok := r.do(ringOp{code: ringMadvise, fd: -1, addr: uint64(uintptr(unsafe.Pointer(&b[0]))), n: uint32(len(b)), how: how})
+	return ok && result >= 0
 }
 
 // do has an operation done and waits for its result; ok is false when the ring is of no use.

@@ -85,13 +85,11 @@ func TestRingPopulates(t *testing.T) {
 	const n = 256 << 10
 	b := emptyMapping(t, n)
 	require.Zero(t, presentBytes(b))
-	done, err := r.populate(b[:n/2])
-	require.True(t, done)
-	require.NoError(t, err)
+	require.True(t, r.populate(b[:n/2]))
 	require.EqualValues(t, n/2, presentBytes(b))
-	done, err = r.populate(b[n/2:]) // would be a SIGBUS
-	require.True(t, done)
-	require.ErrorIs(t, err, unix.ENOSPC)
+	require.False(t, r.populate(b[n/2:])) // would be a SIGBUS
+	require.ErrorIs(t, populate(b[n/2:]), unix.ENOSPC)
+	require.False(t, r.dead)
 }
 
 // brokenRing is of no use to whoever asks it first, and notes that.

@@ -254,13 +254,10 @@ func (s *segment) touch(r *ring, to int64, singly bool) error {
 	for s.present < to {
 		s.advise(singly)
 		step := min(s.present&^(most-1)+most, to)
-		pages := s.data[s.present&^(pageBytes-1) : step]
-		done, err := r.populate(pages)
-		if !done {
-			err = populate(pages)
-		}
-		if err != nil {
-			return wrapFileError(OpAllocate, s.path, err)
+		if pages := s.data[s.present&^(pageBytes-1) : step]; !r.populate(pages) {
+			if err := populate(pages); err != nil {
+				return wrapFileError(OpAllocate, s.path, err)
+			}
 		}
 		s.present = step
 		if !singly {
